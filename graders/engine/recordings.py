@@ -1,0 +1,72 @@
+"""Checks what a runner claims to have recorded, before a judge or a card sees it. Everything here comes from untrusted code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graders.kit import Recording, Trouble
+
+__all__ = ["BadRecording", "checked_recordings"]
+
+_RECORDINGS = 2_000
+_EVENTS = 20_000
+_TROUBLES = {"unanswered", "error", "deadlock", "livelock", "hang"}
+_TEXT = 10_000
+
+
+class BadRecording(Exception):
+    """It is no recording. The text says what is wrong."""
+
+
+def checked_recordings(value: Any) -> list[Recording]:
+    """The recordings in a reply. Raises BadRecording."""
+    _expect(isinstance(value, list) and 0 < len(value) <= _RECORDINGS, "a list of recordings")
+    return [_recording(item) for item in value]
+
+
+def _recording(value: Any) -> Recording:
+    _expect(isinstance(value, dict) and set(value) == {"history", "schedule", "trouble"}, "a recording")
+    history, schedule = value["history"], value["schedule"]
+    _expect(isinstance(history, list) and len(history) <= _EVENTS and all(map(_is_event, history)), "a history")
+    _expect(
+        isinstance(schedule, dict)
+        and all(step.isdecimal() and len(step) < 10 and _is_text(name) for step, name in schedule.items()),
+        "a schedule",
+    )
+    trouble = _trouble(value["trouble"])
+    _expect(bool(history) or trouble is not None, "a history of at least one event")
+    return Recording(history=history, schedule=schedule, trouble=trouble)
+
+
+def _trouble(value: Any) -> Trouble | None:
+    if value is None:
+        return None
+    _expect(isinstance(value, dict) and set(value) == {"kind", "message", "where"}, "a trouble")
+    _expect(isinstance(value["kind"], str) and _is_text(value["message"]), "a trouble in words")
+    where = value["where"]
+    _expect(isinstance(where, list) and len(where) <= 10 and all(map(_is_text, where)), "the lines of a trouble")
+    # A kind that the kit does not know is an unexpected end like any other.
+    kind = value["kind"] if value["kind"] in _TROUBLES else "error"
+    return Trouble(kind=kind, message=value["message"], where=where)
+
+
+def _is_event(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and _is_number(value.get("t"))
+        and _is_number(value.get("until", 0))
+        and all(_is_text(value.get(key)) for key in ("who", "what", "kind"))
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e15
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= _TEXT
+
+
+def _expect(holds: bool, what: str) -> None:
+    if not holds:
+        raise BadRecording(f"not {what}")

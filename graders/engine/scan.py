@@ -1,0 +1,122 @@
+"""Finds where an answer reaches for the machinery that grades it. It informs a person; it never changes a score.
+
+A scan can be evaded and can be wrong: what keeps grading honest is that points come from the examiner's record alone.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+__all__ = ["suspicious"]
+
+_MODULES = {
+    "graders": "the graders",
+    "hypothesis": "the generator of scenarios",
+    "gc": "objects of other code through gc",
+    "ctypes": "memory through ctypes",
+    "_ctypes": "memory through ctypes",
+    "importlib": "the import machinery",
+    "builtins": "the built-in functions",
+    "shared.simulation": "the simulation",
+}
+_IMPORTS_FREELY = {"shared.simulation", "importlib"}
+"""Modules that lessons use too: only changing what is in them is worth a look."""
+_ATTRIBUTES = {
+    "_getframe": "the call stack",
+    "_current_frames": "the call stack",
+    "currentframe": "the call stack",
+    "getouterframes": "the call stack",
+    "f_back": "the call stack",
+    "f_locals": "the variables of other functions",
+    "f_globals": "the variables of other modules",
+    "tb_frame": "the call stack",
+    "gi_frame": "the call stack",
+    "settrace": "a tracing hook",
+    "setprofile": "a tracing hook",
+    "set_tool_id": "a tracing hook",
+    "use_tool_id": "a tracing hook",
+    "addaudithook": "an audit hook",
+    "meta_path": "the import machinery",
+    "path_hooks": "the import machinery",
+    "__subclasses__": "every class of the process",
+    "__globals__": "the variables of other modules",
+    "__code__": "compiled code",
+    "_exit": "the end of its process",
+    "get_objects": "objects of other code through gc",
+    "get_referrers": "objects of other code through gc",
+    "register_at_fork": "a fork hook",
+}
+_WRITES = {"modules": "sys.modules", "__import__": "the import machinery", "__dict__": "the inside of another object"}
+
+
+def suspicious(source: str) -> list[str]:
+    """Findings as short sentences with a line number, in the order of the source, each once."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    try:
+        found = sorted(set(_findings(tree)))
+    except RecursionError:
+        return ["it is nested too deeply to be read"]
+    return [f"line {line} reaches for {what}" for line, what in found]
+
+
+def _findings(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    imported: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                for alias in names:
+                    imported.add((alias.asname or alias.name).split(".")[0])
+                    if what := _module(alias.name):
+                        yield node.lineno, what
+            case ast.ImportFrom(module=str(module), names=names):
+                imported |= {alias.asname or alias.name for alias in names}
+                if what := _module(module):
+                    yield node.lineno, what
+                for alias in names:
+                    if what := _ATTRIBUTES.get(alias.name) or _module(f"{module}.{alias.name}"):
+                        yield node.lineno, what
+            case ast.Attribute(attr=attribute) if attribute in _ATTRIBUTES:
+                yield node.lineno, _ATTRIBUTES[attribute]
+            case ast.Call(func=ast.Name(id="__import__" | "exec" | "eval" as name)):
+                yield node.lineno, f"code that is not in the answer's text ({name})"
+    for node in ast.walk(tree):
+        for target in _targets(node):
+            yield from _written(target, imported)
+
+
+def _module(name: str) -> str | None:
+    while name:
+        if name in _MODULES:
+            return None if name in _IMPORTS_FREELY else _MODULES[name]
+        name = name.rpartition(".")[0]
+    return None
+
+
+def _targets(node: ast.AST) -> list[ast.expr]:
+    match node:
+        case ast.Assign(targets=targets) | ast.Delete(targets=targets):
+            return targets
+        case ast.AugAssign(target=target) | ast.AnnAssign(target=target):
+            return [target]
+        case ast.Call(func=ast.Name(id="setattr" | "delattr"), args=[first, *_]):
+            return [ast.Attribute(value=first, attr="", lineno=node.lineno)]
+    return []
+
+
+def _written(target: ast.expr, imported: set[str]) -> Iterator[tuple[int, str]]:
+    match target:
+        case ast.Tuple(elts=parts) | ast.List(elts=parts):
+            for part in parts:
+                yield from _written(part, imported)
+        case ast.Subscript(value=ast.Attribute(attr=attribute)) if attribute in _WRITES:
+            yield target.lineno, f"{_WRITES[attribute]}, which it changes"
+        case ast.Attribute(value=owner, attr=attribute):
+            root = owner
+            while isinstance(root, ast.Attribute):
+                root = root.value
+            if isinstance(root, ast.Name) and root.id in imported:
+                yield target.lineno, f"{ast.unparse(owner)}.{attribute}, which it changes".replace(".,", ",")

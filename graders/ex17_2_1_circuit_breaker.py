@@ -1,0 +1,892 @@
+"""The checks of 17.2.1: what a circuit breaker does, seen only from the function it calls and from what its callers get.
+
+Invariant: every design that keeps the stated rules passes. A check judges one property and reaches it by ways that other
+mistakes leave open: the breaker is opened by calls that all fail, waits are waited out with time to spare, and a call
+marked as a *control* that already goes wrong ends the judgement, because another check speaks of it.
+
+A scenario is a configuration and a list of steps (`_Player` plays them). A history has one event per call, `_follow`
+replays it against `_Rules`, in the order in which the calls began and ended, not in the order that was planned: an answer
+that makes its callers wait for each other is judged by what it did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from hypothesis import strategies as st
+
+from graders.kit import Check, Event, History, Mismatch, World
+from shared.resilience.contracts import BreakerConfig, CircuitOpen, State
+
+REFERENCE = "shared.resilience.circuit_breaker"
+
+_WINDOW = "Hint 1: the window"
+_PERIOD = "Hint 2: the period"
+_HALF_OPEN = "Hint 3: half-open"
+
+_SETTLE = 0.125
+"""Seconds after a thread of the driver was started, so that no later step happens at the same instant."""
+_LONG = 1000.0
+"""Seconds that no scenario reaches."""
+_TOLERANCE = 0.001
+"""Seconds around the end of the wait in which both answers are right, and the error allowed in `retry_after`."""
+
+_ENDINGS: dict[str, type[BaseException]] = {
+    "fail": ConnectionError,
+    "ignored": KeyError,
+    "interrupt": KeyboardInterrupt,
+    "cancel": asyncio.CancelledError,
+    "exit": SystemExit,
+}
+_IGNORED = (LookupError,)  # a base class of KeyError: an instance of a subclass is ignored too
+_COUNTED = ("ok", "fail")
+
+Step = dict[str, Any]
+
+
+# Scenarios
+
+
+def _scenario(steps: list[Step], **config: Any) -> dict[str, Any]:
+    return {"config": config, "steps": steps}
+
+
+def _call(ends: str = "ok", lasts: float = 0.0, **more: Any) -> Step:
+    """One call by the main thread."""
+    return {"do": "call", "ends": ends, "lasts": lasts, **more}
+
+
+def _calls(*endings: str) -> list[Step]:
+    return [_call(ends) for ends in endings]
+
+
+def _start(ends: str, lasts: float, **more: Any) -> Step:
+    """One call by a thread of its own, while the steps go on."""
+    return {"do": "start", "ends": ends, "lasts": lasts, **more}
+
+
+def _together(calls: int, ends: str = "ok", lasts: float = 1.0) -> Step:
+    """Calls by threads of their own, all at one instant."""
+    return {"do": "together", "calls": calls, "ends": ends, "lasts": lasts}
+
+
+def _open(limit: int = 10, lasts: float = 0.0) -> Step:
+    """Failing calls until one is refused."""
+    return {"do": "open", "limit": limit, "lasts": lasts}
+
+
+def _pass(seconds: float) -> Step:
+    return {"do": "pass", "seconds": seconds}
+
+
+def _until(seconds: float) -> Step:
+    """Let time pass until `seconds` after the last opening."""
+    return {"do": "until", "seconds": seconds}
+
+
+def _look(*states: State) -> Step:
+    """Read `state`; any of `states` is right."""
+    return {"do": "look", "states": [state.name for state in states]}
+
+
+_CONTROL = {"control": True}
+
+
+def _described(scenario: dict[str, Any]) -> str:
+    config = ", ".join(f"{name}={value}" for name, value in scenario["config"].items())
+    words = [_step_in_words(step) for step in scenario["steps"]]
+    grouped = [(word, len(list(group))) for word, group in itertools.groupby(word for word in words if word)]
+    return f"{config}: " + ", ".join(word if count == 1 else f"{word} ×{count}" for word, count in grouped)
+
+
+def _step_in_words(step: Step) -> str:
+    match step["do"]:
+        case "call":
+            return _ending_in_words(step)
+        case "start":
+            return f"a thread starts a call ({_ending_in_words(step)})"
+        case "together":
+            return f"{step['calls']} callers at once ({_ending_in_words(step)})"
+        case "open":
+            return "calls fail until one is refused"
+        case "pass":
+            return f"{step['seconds']:g} s pass"
+        case "until":
+            return f"{step['seconds']:g} s after the opening"
+    return ""
+
+
+def _ending_in_words(step: Step) -> str:
+    words = step["ends"] if step["ends"] in _COUNTED else f"raise {_ENDINGS[step['ends']].__name__}"
+    return f"{words} after {step['lasts']:g} s" if step["lasts"] else words
+
+
+# Beside the answer
+
+
+class _Player:
+    """Plays the steps of a scenario on one breaker and records every call as one event.
+
+    Fields of a call's event: `call` (its number), `role` ("opening", "control" or ""), `ends`; `began` and `ended` (seconds)
+    where the function ran; `refused` (it was rejected or did not run), `circuit_open` (CircuitOpen was raised), `retry_after`;
+    `order` of its beginning or refusal and `end_order` of its end, counted over all calls; `crowd`: others came at its instant.
+    """
+
+    def __init__(self, answer: Any, scenario: dict[str, Any], world: World) -> None:
+        self._world = world
+        self._breaker = answer(BreakerConfig(ignored=_IGNORED, **scenario["config"]), world.clock)
+        self._numbers = itertools.count(1)
+        self._order = itertools.count()
+        self._opened_at = 0.0
+
+    def play(self, steps: list[Step]) -> None:
+        for step in steps:
+            getattr(self, f"_{step['do']}")(step)
+        self._world.join()
+
+    def _call(self, step: Step, number: int = 0, role: str = "") -> Event:
+        number = number or next(self._numbers)
+        mark: dict[str, Any] = {
+            "call": number,
+            "role": role or ("control" if step.get("control") else ""),
+            "ends": step["ends"],
+            "crowd": step.get("calls", 1) > 1,
+            "circuit_open": False,
+        }
+        function = self._function(step, mark)
+
+        def call() -> None:
+            try:
+                self._breaker.call(function)
+            except CircuitOpen as error:
+                mark.update(circuit_open=True, retry_after=_number(error.retry_after))
+                raise
+
+        event = self._world.call(f"call {number} ({_ending_in_words(step)})", call, catch=BaseException)
+        refused = mark["circuit_open"] or "began" not in mark
+        if refused:
+            mark["order"] = next(self._order)
+        event.update(mark, refused=refused, kind="rejected" if refused else "accepted" if step["ends"] == "ok" else "failed")
+        return event
+
+    def hand_through(self, scenario: dict[str, Any]) -> None:
+        """One call with arguments; its event tells with which it was `made` and whether the caller got the function's `own`."""
+        value = object()
+        error = _ENDINGS.get(scenario["ends"], Exception)("from the function")
+        made: list[Any] = []
+        mark: dict[str, Any] = {"made": made, "own": False, "circuit_open": False}
+
+        def function(*args: Any, **kwargs: Any) -> object:
+            made.append([list(args), kwargs])
+            if scenario["ends"] == "ok":
+                return value
+            raise error
+
+        def call() -> object:
+            try:
+                got = self._breaker.call(function, *scenario["args"], **scenario["kwargs"])
+            except BaseException as raised:
+                mark.update(own=raised is error, circuit_open=isinstance(raised, CircuitOpen))
+                raise
+            mark["own"] = got is value
+            return got
+
+        self._world.call("the call", call, catch=BaseException).update(mark)
+
+    def _function(self, step: Step, mark: dict[str, Any]) -> Callable[[], None]:
+        def function() -> None:
+            mark.update(began=self._world.now, order=next(self._order))
+            if step["lasts"]:
+                self._world.sleep(step["lasts"])
+            mark.update(ended=self._world.now, end_order=next(self._order))
+            if step["ends"] != "ok":
+                raise _ENDINGS[step["ends"]](f"from call {mark['call']}")
+
+        return function
+
+    def _start(self, step: Step) -> None:
+        self._together({**step, "calls": 1})
+
+    def _together(self, step: Step) -> None:
+        for _ in range(step["calls"]):
+            number = next(self._numbers)
+            self._world.start(self._call, step, number, name=f"caller {number}")
+        self._world.sleep(_SETTLE)
+
+    def _open(self, step: Step) -> None:
+        for _ in range(step["limit"]):
+            if self._call({"ends": "fail", "lasts": step["lasts"]}, role="opening")["refused"]:
+                break
+        self._opened_at = self._world.now
+
+    def _pass(self, step: Step) -> None:
+        self._world.sleep(step["seconds"])
+
+    def _until(self, step: Step) -> None:
+        self._world.sleep(max(0.0, self._opened_at + step["seconds"] - self._world.now))
+
+    def _look(self, step: Step) -> None:
+        state = self._breaker.state
+        shown = state.name if isinstance(state, State) else f"{state!r}, which is no State"
+        self._world.record(f"state reads {shown}", states=step["states"], state=shown)
+
+
+def _number(value: Any) -> float | str:
+    """`value` as a finite number, or its type's name."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return f"<{type(value).__name__}>"
+    return number if math.isfinite(number) else str(number)
+
+
+# In the examiner
+
+
+class _ControlFailed(Exception):
+    """A call that only prepares the property went another way: this check has nothing to say."""
+
+
+@dataclass
+class _Rules:
+    """The rules of the breaker, told what happened; `why` says the present state in words."""
+
+    config: BreakerConfig
+    state: State = State.CLOSED
+    opened_at: float = 0.0
+    why: str = ""
+    period: int = 0
+    permits: int = 0
+    successes: int = 0
+    window: list[tuple[bool, bool]] = field(default_factory=list)
+    admitted: dict[int, int] = field(default_factory=dict)
+
+    def rejects(self, now: float) -> bool | None:
+        """Whether a call must be rejected now; None where both are right."""
+        if self.state is State.OPEN:
+            left = self.opened_at + self.config.wait_duration - now
+            return None if abs(left) <= _TOLERANCE else left > 0
+        return self.state is State.HALF_OPEN and self.permits == 0
+
+    def began(self, call: int, now: float) -> None:
+        if self.state is State.OPEN and not self.rejects(now):
+            self._enter(State.HALF_OPEN)
+        if self.state is State.HALF_OPEN:
+            self.permits -= 1
+        self.admitted[call] = self.period
+
+    def ended(self, call: int, ends: str, lasted: float, now: float) -> None:
+        if self.admitted[call] != self.period or self.state is State.OPEN:
+            return
+        if ends not in _COUNTED:
+            self.permits += 1
+            return
+        failed, slow = ends == "fail", lasted > self.config.slow_call_threshold
+        if self.state is State.CLOSED:
+            self.window = [*self.window, (failed, slow)][-self.config.window_size :]
+            if len(self.window) >= self._minimum and self._over_a_limit():
+                self.open(now, f"{self._rates()}")
+        elif failed or slow:
+            self.open(now, f"a probe {'failed' if failed else 'was slow'}")
+        else:
+            self.successes += 1
+            if self.successes == self.config.permitted_calls_in_half_open:
+                self._enter(State.CLOSED)
+
+    def open(self, now: float, why: str) -> None:
+        self._enter(State.OPEN)
+        self.opened_at = now
+        self.why = why
+
+    def words(self, now: float) -> str:
+        """Why a call must run, or be rejected, now."""
+        match self.state:
+            case State.OPEN:
+                left = self.opened_at + self.config.wait_duration - now
+                if left <= 0:
+                    return f"the wait of {self.config.wait_duration:g} s is over, so it is a probe"
+                return f"OPEN since {self.opened_at:g} s ({self.why}), {left:.6g} s of the wait are left"
+            case State.HALF_OPEN:
+                total = self.config.permitted_calls_in_half_open
+                return f"HALF_OPEN, {self.permits} of {total} permits {'is' if self.permits == 1 else 'are'} left"
+        if len(self.window) < self._minimum:
+            return f"CLOSED, no rate before {_count(self._minimum, 'result')} and there are {len(self.window)}"
+        return f"CLOSED, {self._rates()}"
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        self.period += 1
+        self.permits = self.config.permitted_calls_in_half_open
+        self.successes = 0
+        self.window = []
+
+    @property
+    def _minimum(self) -> int:
+        return min(self.config.min_calls_to_open, self.config.window_size)
+
+    @property
+    def _bad(self) -> tuple[int, int]:
+        return sum(failed for failed, _ in self.window), sum(slow for _, slow in self.window)
+
+    def _over_a_limit(self) -> bool:
+        failed, slow = self._bad
+        calls = len(self.window)
+        return failed / calls >= self.config.error_rate or slow / calls >= self.config.slow_call_rate
+
+    def _rates(self) -> str:
+        failed, slow = self._bad
+        words = f"{failed} of the last {len(self.window)} failed, the limit is {self.config.error_rate:.0%}"
+        if slow:
+            words += f"; {slow} of {len(self.window)} were slow, the limit is {self.config.slow_call_rate:.0%}"
+        return words
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _follow(scenario: dict[str, Any], history: History, *, strictly: bool = False) -> None:
+    """Raise Mismatch at the first call that breaks the rules; `strictly` also looks at how a call was rejected."""
+    rules = _Rules(BreakerConfig(**scenario["config"]))
+    try:
+        for moment, index in _moments(history):
+            event = history[index]
+            if moment == "ended":
+                rules.ended(event["call"], event["ends"], event["ended"] - event["began"], event["ended"])
+            elif event["role"] == "opening":
+                _follow_opening(rules, event, history, index)
+            elif moment == "began":
+                _expect_run(rules, event, index)
+            else:
+                _expect_rejection(rules, event, index, strictly)
+    except _ControlFailed:
+        return
+
+
+def _moments(history: History) -> list[tuple[str, int]]:
+    """Beginnings, ends and refusals, with the index of their event, as they happened.
+
+    Who of several callers at one instant came first is not told by the order in which they noted it down, so their
+    refusals come after all that began at that instant.
+    """
+    found: list[tuple[float, bool, int, str, int]] = []
+    for index, event in enumerate(history):
+        if "call" not in event:
+            continue
+        if event["refused"]:
+            found.append((event["until"], event["crowd"], event["order"], "refused", index))
+        else:
+            found.append((event["began"], False, event["order"], "began", index))
+            found.append((event["ended"], False, event["end_order"], "ended", index))
+    return [(moment, index) for *_, moment, index in sorted(found)]
+
+
+def _follow_opening(rules: _Rules, event: Event, history: History, index: int) -> None:
+    """How many failures it takes is another check's business; that it takes so many that it never opens is not."""
+    if event["refused"]:
+        if rules.state is not State.OPEN:
+            rules.open(_last_end(history, index), "every call failed")
+        return
+    rules.began(event["call"], event["began"])
+    following = history[index + 1] if index + 1 < len(history) else {}
+    if following.get("role") != "opening":
+        calls = sum(1 for earlier in history[: index + 1] if earlier.get("role") == "opening")
+        raise Mismatch(
+            expected=f"the breaker to open before {_count(calls, 'call')} in a row had failed",
+            observed=f"all {calls} ran, none was rejected",
+            at=index,
+        )
+
+
+def _last_end(history: History, index: int) -> float:
+    """When the last opening call before event `index` failed: the instant of the opening."""
+    ends = [event["ended"] for event in history[:index] if event.get("role") == "opening" and not event["refused"]]
+    return ends[-1] if ends else history[index]["t"]
+
+
+def _expect_run(rules: _Rules, event: Event, index: int) -> None:
+    now = event["began"]
+    if rules.rejects(now):
+        _part(event, index, f"{_name(event)} to be rejected: {rules.words(now)}", f"it ran, at {now:g} s")
+    rules.began(event["call"], now)
+
+
+def _expect_rejection(rules: _Rules, event: Event, index: int, strictly: bool) -> None:
+    now = event["until"]
+    words = rules.words(now)
+    if rules.rejects(now) is False:
+        _part(event, index, f"{_name(event)} to run: {words}", f"{_as_rejected(event)}, at {now:g} s")
+    if strictly:
+        if "began" in event:
+            _part(event, index, f"{_name(event)} not to be made: {words}", "the function was called all the same")
+        if not event["circuit_open"]:
+            _part(event, index, f"CircuitOpen to be raised for {_name(event)}: {words}", _as_rejected(event))
+
+
+def _as_rejected(event: Event) -> str:
+    if event["circuit_open"]:
+        return "it was rejected"
+    return f"it did not run and {'raised ' + event['error'] if event['outcome'] == 'raised' else 'returned'}"
+
+
+def _name(event: Event) -> str:
+    return f"call {event['call']}"
+
+
+def _part(event: Event, index: int, expected: str, observed: str) -> NoReturn:
+    if event["role"] == "control":
+        raise _ControlFailed
+    raise Mismatch(expected=expected, observed=observed, at=index)
+
+
+class _BreakerCheck(Check):
+    def drive(self, answer: Any, scenario: dict[str, Any], world: World) -> None:
+        _Player(answer, scenario, world).play(scenario["steps"])
+
+    def judge(self, scenario: dict[str, Any], history: History) -> None:
+        _follow(scenario, history)
+
+    def describe(self, scenario: dict[str, Any]) -> str:
+        return _described(scenario)
+
+
+# The checks
+
+
+@st.composite
+def _any_results(draw: st.DrawFn) -> dict[str, Any]:
+    """Fast calls, no more than the window holds, so that nothing is forgotten yet."""
+    window = draw(st.integers(1, 8))
+    endings = draw(st.lists(st.sampled_from(_COUNTED), min_size=1, max_size=window))
+    return _scenario(
+        _calls(*endings, "fail"),
+        error_rate=draw(st.sampled_from((0.25, 0.5, 0.75, 1.0))),
+        window_size=window,
+        min_calls_to_open=draw(st.integers(1, 10)),
+    )
+
+
+class OpensOnErrorRate(_BreakerCheck):
+    """It opens as soon as the error rate is at or over its limit, judged after every result from the minimum on."""
+
+    hint = _WINDOW
+    scenarios = _any_results()
+    examples = 30
+    always = [
+        _scenario(_calls("fail", "fail", "fail", "fail"), window_size=10, min_calls_to_open=3),
+        _scenario(_calls("fail", "fail", "fail", "fail", "fail"), window_size=4, min_calls_to_open=10),
+        _scenario(_calls("ok", "fail", "ok", "fail", "fail"), window_size=10, min_calls_to_open=4),
+        _scenario(_calls("fail", "fail", "fail", "ok", "ok"), window_size=10, min_calls_to_open=4),
+        _scenario(_calls("ok", "ok", "ok", "fail", "fail", "ok", "ok"), window_size=10, min_calls_to_open=2),
+    ]
+
+
+_THRESHOLD = 2.0
+_DURATIONS = {"fast": 0.25, "at the threshold": _THRESHOLD, "slow": 2.25}
+
+
+@st.composite
+def _fast_then_any_durations(draw: st.DrawFn) -> dict[str, Any]:
+    """The minimum is reached by good calls, so that only the rates decide."""
+    minimum = draw(st.integers(1, 3))
+    calls = draw(
+        st.lists(st.tuples(st.sampled_from(_COUNTED), st.sampled_from(tuple(_DURATIONS.values()))), min_size=1, max_size=6)
+    )
+    return _slow_scenario(
+        minimum,
+        [_call(ends, lasts) for ends, lasts in calls],
+        error_rate=draw(st.sampled_from((0.5, 0.75, 1.0))),
+        slow_call_rate=draw(st.sampled_from((0.5, 0.75, 1.0))),
+    )
+
+
+def _slow_scenario(minimum: int, calls: list[Step], **rates: float) -> dict[str, Any]:
+    return _scenario(
+        [*_calls(*["ok"] * minimum), *calls, _call("fail")],
+        **rates,
+        slow_call_threshold=_THRESHOLD,
+        window_size=20,
+        min_calls_to_open=minimum,
+        wait_duration=_LONG,
+    )
+
+
+class OpensOnSlowCalls(_BreakerCheck):
+    """It opens on slow calls alone; slow is strictly over the threshold, and slow and failed are never added up."""
+
+    hint = _WINDOW
+    scenarios = _fast_then_any_durations()
+    examples = 30
+    always = [
+        _slow_scenario(1, [_call("ok", 2.25)], error_rate=1.0, slow_call_rate=0.5),
+        _slow_scenario(1, [_call("ok", 2.0)] * 3, error_rate=1.0, slow_call_rate=0.5),
+        _slow_scenario(2, [_call("fail"), _call("ok", 2.25)], error_rate=0.5, slow_call_rate=0.5),
+        _slow_scenario(1, [_call("ok", 2.25)] * 2, error_rate=0.5, slow_call_rate=1.0),
+        _slow_scenario(1, [_call("fail", 2.25)] * 2, error_rate=1.0, slow_call_rate=0.5),
+        _slow_scenario(1, [_call("fail", 2.25)] * 2, error_rate=0.5, slow_call_rate=1.0),
+    ]
+
+
+def _window_scenario(window: int, bad: Step, pattern: str) -> dict[str, Any]:
+    """`pattern` is a string of . (good) and x (bad). An odd window at 50 % is never exactly at its limit."""
+    return _scenario(
+        [*[_call()] * window, *[bad if mark == "x" else _call() for mark in pattern], _call("fail")],
+        error_rate=0.5,
+        slow_call_rate=0.5,
+        slow_call_threshold=_THRESHOLD,
+        window_size=window,
+        min_calls_to_open=window,
+        wait_duration=_LONG,
+    )
+
+
+@st.composite
+def _longer_than_the_window(draw: st.DrawFn) -> dict[str, Any]:
+    pattern = draw(st.text(alphabet=".x", min_size=3, max_size=12))
+    return _window_scenario(draw(st.sampled_from((3, 5))), _call("fail"), pattern)
+
+
+class WindowForgets(_BreakerCheck):
+    """Only the last `window_size` results count: older ones are forgotten, one by one."""
+
+    hint = _WINDOW
+    scenarios = _longer_than_the_window()
+    examples = 30
+    always = [
+        _window_scenario(3, _call("fail"), "xx"),
+        _window_scenario(3, _call("fail"), "x..x..x.."),
+        _window_scenario(3, _call("ok", 2.25), "x..x..x.."),
+        _window_scenario(5, _call("fail"), "xx...x"),
+        _window_scenario(5, _call("fail"), "xx..x"),
+    ]
+
+
+def _half_open_config(permitted: int, **more: Any) -> dict[str, Any]:
+    return {
+        "window_size": 8,
+        "min_calls_to_open": 4,
+        "slow_call_threshold": _LONG,
+        "wait_duration": 10.0,
+        "permitted_calls_in_half_open": permitted,
+        **more,
+    }
+
+
+_RECOVERING = [_open(), _pass(15.0)]
+"""Open, and wait with time to spare: the next call is a probe."""
+
+
+def _wait_scenario(wait: float, offsets: list[float], *, late: bool = False, probe_fails: bool = False) -> dict[str, Any]:
+    """One failure is long past when the breaker opens. `late`: a call of before fails halfway through the wait."""
+    waiting = [step for offset in sorted(offsets) for step in (_until(offset * wait), _call("fail"))]
+    waiting += [_until(wait - 2 * _TOLERANCE), _call("fail"), _until(wait + 2 * _TOLERANCE)]
+    steps = [*([_start("fail", 2.0 + wait / 2)] if late else []), _open(lasts=0.5), *waiting]
+    if probe_fails:
+        steps += [_open(limit=2), *waiting]
+    return _scenario([*steps, _call()], **_half_open_config(1, wait_duration=wait))
+
+
+class OpenRejectsForTheWait(_BreakerCheck):
+    """While open it raises CircuitOpen without calling, for exactly the wait, and says how much of it is left."""
+
+    hint = _PERIOD
+    scenarios = st.builds(
+        _wait_scenario,
+        st.sampled_from((8.0, 30.0, 60.0)),
+        st.lists(st.sampled_from([n / 16 for n in range(1, 16)]), max_size=4, unique=True),
+        late=st.booleans(),
+        probe_fails=st.booleans(),
+    )
+    examples = 15
+    always = [
+        _wait_scenario(30.0, []),
+        _wait_scenario(30.0, [0.25, 0.75]),
+        _wait_scenario(30.0, [], late=True),
+        _wait_scenario(30.0, [0.25], probe_fails=True),
+    ]
+
+    def judge(self, scenario: dict[str, Any], history: History) -> None:
+        _follow(scenario, history, strictly=True)
+        self._judge_retry_after(scenario, history)
+
+    def _judge_retry_after(self, scenario: dict[str, Any], history: History) -> None:
+        wait = scenario["config"]["wait_duration"]
+        for index, event in enumerate(history):
+            if event.get("circuit_open"):
+                left = _last_end(history, index) + wait - event["until"]
+                told = event["retry_after"]
+                if not isinstance(told, float) or abs(told - left) > _TOLERANCE:
+                    told_words = f"{told:g}" if isinstance(told, float) else told
+                    raise Mismatch(
+                        expected=f"retry_after to be what is left of the wait of {wait:g} s: {left:g} s",
+                        observed=f"retry_after = {told_words}",
+                        at=index,
+                    )
+
+
+def _probes_scenario(permitted: int, extra: int, rounds: int) -> dict[str, Any]:
+    """Every half-open period but the last ends with all its probes failing."""
+    steps = [*_RECOVERING]
+    for _ in range(rounds - 1):
+        steps += [_together(permitted + extra, "fail"), _pass(15.0)]
+    return _scenario([*steps, _together(permitted + extra)], **_half_open_config(permitted, window_size=2, min_calls_to_open=2))
+
+
+class HalfOpenAdmitsPermittedCalls(_BreakerCheck):
+    """Half-open lets exactly the permitted number of calls through, in total, each time, whoever comes at once."""
+
+    hint = _HALF_OPEN
+    scenarios = st.builds(_probes_scenario, st.integers(1, 3), st.integers(1, 2), st.integers(1, 2))
+    examples = 2
+    interleavings = 25
+    always = [
+        _probes_scenario(1, 1, 1),
+        _probes_scenario(2, 2, 1),
+        _probes_scenario(1, 1, 2),
+        _scenario(
+            [*_RECOVERING, _start("ok", 1.0), _start("ok", 8.0), _pass(2.0), *_calls("ok", "ok")], **_half_open_config(2)
+        ),
+    ]
+
+    def judge(self, scenario: dict[str, Any], history: History) -> None:
+        _follow(scenario, history, strictly=True)
+
+
+def _probe_results_scenario(permitted: int, good: int, bad: Step | None) -> dict[str, Any]:
+    """`good` probes succeed; then `bad`, and a call at once and one within the new wait; else, closed, calls of which one fails."""
+    after = [bad, _call(), _pass(5.0), _call()] if bad else _calls("ok", "ok", "ok", "fail", "ok", "ok")
+    config = _half_open_config(permitted, slow_call_threshold=_THRESHOLD)
+    return _scenario([*_RECOVERING, *_calls(*["ok"] * good), *after], **config)
+
+
+@st.composite
+def _any_probe_results(draw: st.DrawFn) -> dict[str, Any]:
+    permitted = draw(st.integers(1, 4))
+    bad = draw(st.sampled_from((None, _call("fail"), _call("ok", 2.25), _call("fail", 2.25))))
+    return _probe_results_scenario(permitted, permitted if bad is None else draw(st.integers(0, permitted - 1)), bad)
+
+
+class HalfOpenDecides(_BreakerCheck):
+    """When all probes succeed it closes, with an empty window; when one fails or is slow, it opens for a new wait."""
+
+    hint = _HALF_OPEN
+    scenarios = _any_probe_results()
+    examples = 20
+    always = [
+        _probe_results_scenario(1, 1, None),
+        _probe_results_scenario(3, 3, None),
+        _probe_results_scenario(3, 0, _call("fail")),
+        _probe_results_scenario(3, 2, _call("fail")),
+        _probe_results_scenario(3, 0, _call("ok", 2.25)),
+        _probe_results_scenario(3, 2, _call("ok", 2.25)),
+    ]
+
+
+_UNCOUNTED = tuple(ends for ends in _ENDINGS if ends not in _COUNTED)
+
+
+def _uncounted_closed(ends: str, lasts: float) -> dict[str, Any]:
+    """Many of them neither open a breaker nor dilute the failures that come after."""
+    config = _half_open_config(1, window_size=20, slow_call_threshold=_THRESHOLD, wait_duration=_LONG)
+    return _scenario([*[_call(ends, lasts)] * 16, _open(limit=9)], **config)
+
+
+def _uncounted_half_open(ends: str, lasts: float, permitted: int) -> dict[str, Any]:
+    """More of them than there are permits; then failures, so that nothing may have been taken for a success."""
+    probes = [_call(ends, lasts, **_CONTROL), *[_call(ends, lasts)] * permitted]
+    then = _calls("fail", "ok") if permitted == 1 else []
+    return _scenario([*_RECOVERING, *probes, *then], **_half_open_config(permitted, slow_call_threshold=_THRESHOLD))
+
+
+class IgnoredErrorsGivePermitsBack(_BreakerCheck):
+    """Ignored errors and cancellations (BaseException) count nowhere, and give their half-open permit back."""
+
+    hint = _HALF_OPEN
+    scenarios = st.one_of(
+        st.builds(_uncounted_closed, st.sampled_from(_UNCOUNTED), st.sampled_from((0.0, 2.25))),
+        st.builds(_uncounted_half_open, st.sampled_from(_UNCOUNTED), st.sampled_from((0.0, 2.25)), st.integers(1, 3)),
+    )
+    examples = 15
+    always = [
+        *(_uncounted_half_open(ends, 0.0, permitted) for ends in _UNCOUNTED for permitted in (1, 2)),
+        _uncounted_half_open("ignored", 2.25, 1),
+        *(_uncounted_closed(ends, lasts) for ends in _UNCOUNTED for lasts in (0.0, 2.25)),
+    ]
+
+
+def _late_into_half_open(late: str, probe: str) -> dict[str, Any]:
+    """A call admitted while closed ends while the only probe is under way."""
+    before = [_start(late, 30.0), *_RECOVERING, _start(probe, 20.0, **_CONTROL), _call(**_CONTROL)]
+    return _scenario([*before, _pass(17.0), _call(), _pass(5.0), _call()], **_half_open_config(1))
+
+
+def _late_into_next_half_open(late: str, probe: str) -> dict[str, Any]:
+    """A probe of the first half-open period ends in the second, while the last of its two probes is under way."""
+    first = [*_RECOVERING, _start(late, 30.0, **_CONTROL), _call("fail", **_CONTROL), _call(**_CONTROL), _pass(15.0)]
+    second = [_call(**_CONTROL), _start(probe, 20.0, **_CONTROL), _call(**_CONTROL)]
+    return _scenario([*first, *second, _pass(17.0), _call(), _pass(5.0), _call()], **_half_open_config(2))
+
+
+def _late_into_next_closed(late: int) -> dict[str, Any]:
+    """Calls admitted while closed fail after the breaker has opened, probed and closed again."""
+    before = [*[_start("fail", 30.0)] * late, *_RECOVERING, *[_call(**_CONTROL)] * 3]
+    return _scenario([*before, _pass(20.0), _call()], **_half_open_config(1))
+
+
+class LateResultsDoNotVote(_BreakerCheck):
+    """A result counts only in the period that admitted its call: later it neither votes nor returns a permit."""
+
+    hint = _PERIOD
+    scenarios = st.one_of(
+        st.builds(_late_into_half_open, st.sampled_from(("ok", "fail", "ignored", "cancel")), st.sampled_from(_COUNTED)),
+        st.builds(_late_into_next_half_open, st.sampled_from(("ok", "fail", "ignored", "cancel")), st.sampled_from(_COUNTED)),
+        st.builds(_late_into_next_closed, st.integers(3, 6)),
+    )
+    examples = 8
+    always = [
+        _late_into_half_open("fail", "ok"),
+        _late_into_half_open("ok", "fail"),
+        _late_into_half_open("ignored", "ok"),
+        _late_into_next_half_open("fail", "ok"),
+        _late_into_next_half_open("ok", "fail"),
+        _late_into_next_half_open("ignored", "ok"),
+        _late_into_next_closed(5),
+    ]
+
+
+class OriginalExceptionReachesTheCaller(_BreakerCheck):
+    """The caller gets the function's own value or its own exception, and the function gets the caller's arguments."""
+
+    hint = _PERIOD
+    scenarios = st.fixed_dictionaries(
+        {
+            "half_open": st.booleans(),
+            "ends": st.sampled_from(("ok", *_ENDINGS)),
+            "args": st.lists(st.integers(0, 9), max_size=3),
+            "kwargs": st.dictionaries(st.sampled_from(("user", "limit", "retries")), st.integers(0, 9), max_size=2),
+        }
+    )
+    examples = 15
+    always = [
+        {"half_open": half_open, "ends": ends, "args": [1, 2], "kwargs": {"user": 3}}
+        for half_open in (False, True)
+        for ends in ("ok", *_ENDINGS)
+    ]
+
+    def drive(self, answer: Any, scenario: dict[str, Any], world: World) -> None:
+        player = _Player(answer, {"config": _half_open_config(1)}, world)
+        if scenario["half_open"]:
+            player.play(_RECOVERING)
+        player.hand_through(scenario)
+
+    def judge(self, scenario: dict[str, Any], history: History) -> None:
+        event = history[-1]
+        at = len(history) - 1
+        if event["circuit_open"] and scenario["half_open"]:
+            return
+        given = _call_in_words(scenario["args"], scenario["kwargs"])
+        made = [_call_in_words(args, kwargs) for args, kwargs in event["made"]]
+        if made != [given]:
+            raise Mismatch(expected=f"one call of the function, {given}", observed=", ".join(made) or "none", at=at)
+        if not event["own"]:
+            what = "the value that the function returned" if scenario["ends"] == "ok" else "the very exception that the function raised"
+            got = f"{event['error']}: {event['message']}" if event["outcome"] == "raised" else f"{event['value']!r} returned"
+            raise Mismatch(expected=f"the caller to get {what}", observed=f"it got {got}", at=at)
+
+    def describe(self, scenario: dict[str, Any]) -> str:
+        ends = scenario["ends"]
+        what = "returns" if ends == "ok" else f"raises {_ENDINGS[ends].__name__}"
+        return f"{'a probe' if scenario['half_open'] else 'a call'}, {_call_in_words(scenario['args'], scenario['kwargs'])}, that {what}"
+
+
+def _call_in_words(args: list[Any], kwargs: dict[str, Any]) -> str:
+    return f"fn({', '.join([*map(str, args), *(f'{name}={value}' for name, value in sorted(kwargs.items()))])})"
+
+
+class CallsRunInParallel(_BreakerCheck):
+    """Calls, and probes, run side by side: nothing is held while the function runs."""
+
+    hint = _PERIOD
+    scenarios = st.builds(
+        lambda callers, half_open: _scenario([*(_RECOVERING if half_open else []), _together(callers)], **_half_open_config(callers)),
+        st.integers(2, 6),
+        st.booleans(),
+    )
+    examples = 4
+    always = [
+        _scenario([_together(2)], **_half_open_config(1)),
+        _scenario([*_RECOVERING, _together(2)], **_half_open_config(2)),
+    ]
+
+    def judge(self, scenario: dict[str, Any], history: History) -> None:
+        for index, event in enumerate(history):
+            if event.get("crowd") and not event["refused"] and event["began"] > event["t"]:
+                raise Mismatch(
+                    expected=f"{_name(event)} to begin at {event['t']:g} s, when it was made, beside the others",
+                    observed=f"it began at {event['began']:g} s: it waited for another call to end",
+                    at=index,
+                )
+
+
+class WindowCountsEveryCall(_BreakerCheck):
+    """No result is lost, and none counted twice, when calls end at the same instant."""
+
+    hint = _PERIOD
+    scenarios = st.fixed_dictionaries({"callers": st.integers(2, 3)})
+    examples = 1
+    interleavings = 40
+    always = [{"callers": 2}]
+
+    def drive(self, answer: Any, scenario: dict[str, Any], world: World) -> None:
+        callers = scenario["callers"]
+        config = {"error_rate": 0.9, "window_size": 16, "min_calls_to_open": callers + 1, "slow_call_threshold": _LONG}
+        for steps in ([_open(12)], [_together(callers, "fail"), _pass(2.0), _open(12)]):
+            world.record("a new breaker", breaker=True)
+            _Player(answer, {"config": config}, world).play(steps)
+
+    def judge(self, scenario: dict[str, Any], history: History) -> None:
+        second = max(index for index, event in enumerate(history) if event.get("breaker"))
+        alone, at_once = _failures_to_open(history[:second]), _failures_to_open(history[second:])
+        if alone is None:
+            raise Mismatch(expected="the breaker to open when every call fails", observed="it never opened", at=second - 1)
+        if at_once != alone:
+            raise Mismatch(
+                expected=f"{_count(alone, 'failure')} to open the breaker, as when they come one after another",
+                observed=f"{at_once} were needed" if at_once else "it never opened",
+                at=len(history) - 1,
+            )
+
+    def describe(self, scenario: dict[str, Any]) -> str:
+        return f"{scenario['callers']} calls fail at the same instant; then calls fail one after another until one is refused"
+
+
+def _failures_to_open(history: History) -> int | None:
+    """How many calls had failed when the first was refused; None if none was."""
+    calls = [event for event in history if "call" in event]
+    return sum(not event["refused"] for event in calls) if any(event["refused"] for event in calls) else None
+
+
+def _story(probe: str) -> dict[str, Any]:
+    recovered = State.CLOSED if probe == "ok" else State.OPEN
+    steps = [_look(State.CLOSED), _call(), _look(State.CLOSED), _open(), _look(State.OPEN), _pass(5.0), _look(State.OPEN)]
+    steps += [_pass(10.0), _look(State.OPEN, State.HALF_OPEN), _start(probe, 2.0), _look(State.HALF_OPEN), _pass(4.0)]
+    return _scenario([*steps, _look(recovered)], **_half_open_config(1))
+
+
+class StateTellsTheStory(_BreakerCheck):
+    """Success, failure, recovery: `state` reads CLOSED, OPEN, HALF_OPEN and CLOSED again, or OPEN if the probe failed."""
+
+    hint = _PERIOD
+    scenarios = st.builds(_story, st.sampled_from(_COUNTED))
+    examples = 2
+    always = [_story("ok"), _story("fail")]
+
+    def judge(self, scenario: dict[str, Any], history: History) -> None:
+        for index, event in enumerate(history):
+            if "states" in event and event["state"] not in event["states"]:
+                raise Mismatch(expected=f"state to read {' or '.join(event['states'])}", observed=event["state"], at=index)

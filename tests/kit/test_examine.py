@@ -1,0 +1,212 @@
+"""The examiner draws, judges, shrinks and stops, whatever comes back from beside the answer."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+from hypothesis import strategies as st
+
+from graders.kit import Check, Mismatch, Plan, RunnerLost, World, examine, play
+
+
+class CountsToTheTotal(Check):
+    """The counter ends at the number of hits."""
+
+    scenarios = st.fixed_dictionaries({"hits": st.integers(0, 40)})
+    hint = "Hint 1: the total"
+
+    def drive(self, answer, scenario, world: World) -> None:
+        counter = answer()
+        for number in range(scenario["hits"]):
+            world.call(f"hit {number + 1}", counter.hit)
+        world.record("at the end", total=counter.total)
+
+    def judge(self, scenario, history) -> None:
+        total = history[-1]["total"]
+        if total != scenario["hits"]:
+            raise Mismatch(expected=f"a total of {scenario['hits']}", observed=str(total), at=len(history) - 1)
+
+
+class CountsFromManyThreads(CountsToTheTotal):
+    """The counter loses no hit when threads hit it at once."""
+
+    scenarios = st.fixed_dictionaries({"hits": st.integers(2, 3)})
+    examples = 2
+    interleavings = 60
+
+    def drive(self, answer, scenario, world: World) -> None:
+        counter = answer()
+        for _ in range(scenario["hits"]):
+            world.start(counter.hit)
+        world.join()
+        world.record("at the end", total=counter.total)
+
+
+class Counter:
+    def __init__(self) -> None:
+        self.total = 0
+
+    def hit(self) -> None:
+        self.total += 1
+
+
+class LockedCounter(Counter):
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+
+    def hit(self) -> None:
+        with self._lock:
+            self.total += 1
+
+
+class StopsAtTwelve(Counter):
+    def hit(self) -> None:
+        self.total = min(12, self.total + 1)
+
+
+class Unwritten:
+    total = 0
+
+    def hit(self) -> None:
+        raise NotImplementedError
+
+
+class Raises(Counter):
+    @property
+    def total(self):
+        raise KeyError("total")
+
+    @total.setter
+    def total(self, value) -> None:
+        pass
+
+
+class NeverEnds(Counter):
+    def hit(self) -> None:
+        threading.Event().wait()
+
+
+def judged(check: Check, answer, **options):
+    return examine(check, lambda scenario, plan: play(check, answer, scenario, plan), **options)
+
+
+def test_a_right_answer_passes_with_every_scenario_tried() -> None:
+    result = judged(CountsToTheTotal(), Counter)
+    assert (result.status, result.card) == ("passed", None)
+    assert result.scenarios >= 30
+
+
+def test_a_wrong_answer_fails_with_the_smallest_case() -> None:
+    card = judged(CountsToTheTotal(), StopsAtTwelve, seed=5).card
+    assert card.case == "hits = 13"
+    assert (card.expected, card.observed) == ("a total of 13", "12")
+    assert card.history[card.at]["what"] == "at the end"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_same_seed_gives_the_same_result(seed: int) -> None:
+    first, second = (judged(CountsToTheTotal(), StopsAtTwelve, seed=seed) for _ in range(2))
+    assert first.card == second.card
+    assert first.scenarios == second.scenarios
+
+
+def test_a_lost_update_is_found_and_its_schedule_is_short() -> None:
+    result = judged(CountsFromManyThreads(), Counter)
+    assert result.status == "failed"
+    assert 1 <= result.card.switches <= 2
+    assert judged(CountsFromManyThreads(), LockedCounter).status == "passed"
+
+
+def test_an_unwritten_answer_is_unanswered_not_wrong() -> None:
+    result = judged(CountsToTheTotal(), Unwritten)
+    assert result.status == "unanswered"
+
+
+def test_an_unexpected_exception_is_an_error_that_names_it() -> None:
+    result = judged(CountsToTheTotal(), Raises)
+    assert result.status == "error"
+    assert "KeyError" in result.message
+
+
+def test_a_call_that_never_ends_fails_with_who_waits() -> None:
+    result = judged(CountsToTheTotal(), NeverEnds)
+    assert result.status == "failed"
+    assert "every call to end" in result.message
+
+
+def test_scenarios_that_always_run_come_first_and_are_not_shrunk() -> None:
+    class WithOne(CountsToTheTotal):
+        """As above."""
+
+        always = ({"hits": 20},)
+
+    result = judged(WithOne(), StopsAtTwelve)
+    assert (result.card.case, result.scenarios) == ("hits = 20", 1)
+
+
+def test_a_lost_runner_becomes_the_outcome_that_it_names() -> None:
+    def lost(scenario, plan):
+        raise RunnerLost("timeout", "It ran longer than 10 s.")
+
+    result = examine(CountsToTheTotal(), lost)
+    assert result.status == "timeout"
+    assert "longer than 10 s" in result.message
+
+
+def test_a_runner_lost_while_shrinking_keeps_the_failure_found() -> None:
+    calls = 0
+
+    def dies_later(scenario, plan):
+        nonlocal calls
+        recordings = play(CountsToTheTotal(), StopsAtTwelve, scenario, plan)
+        if calls or recordings[0]["history"][-1]["total"] != scenario["hits"]:
+            calls += 1
+        if calls > 1:
+            raise RunnerLost("crashed", "gone")
+        return recordings
+
+    assert examine(CountsToTheTotal(), dies_later, seed=3).status == "failed"
+
+
+@pytest.mark.parametrize("forged", [[], [{"t": 0}], [{"total": {"x": 1}}]])
+def test_a_forged_record_earns_nothing(forged) -> None:
+    result = examine(CountsToTheTotal(), lambda scenario, plan: [{"history": forged, "schedule": {}, "trouble": None}])
+    assert result.status in ("error", "failed")
+
+
+def test_an_answer_that_changes_between_runs_fails_without_a_traceback() -> None:
+    seen = []
+
+    class Fickle(Counter):
+        def hit(self) -> None:
+            seen.append(1)
+            self.total += 1 if len(seen) % 7 else 0
+
+    assert judged(CountsToTheTotal(), Fickle).status == "failed"
+
+
+def test_a_recording_is_plain_json_whatever_the_answer_returns() -> None:
+    class Equal:
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        __hash__ = None
+
+    class Odd(Counter):
+        def hit(self):
+            self.total = Equal()
+            return Equal()
+
+    (recording,) = play(CountsToTheTotal(), Odd, {"hits": 1}, Plan())
+    assert json.loads(json.dumps(recording)) == recording
+    assert recording["history"][-1]["total"] == "<Equal>"
+    assert judged(CountsToTheTotal(), Odd).status == "failed"
+
+
+def test_a_check_is_named_after_its_class() -> None:
+    check = CountsFromManyThreads()
+    assert (check.id, check.attribute) == ("counts-from-many-threads", "counts_from_many_threads")
+    assert check.title == "The counter loses no hit when threads hit it at once."
