@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -85,7 +85,7 @@ def _pass(seconds: float) -> Step:
 
 
 def _until(seconds: float) -> Step:
-    """Let time pass until `seconds` after the last opening."""
+    """Let time pass until `seconds` after the last failure: that is, of the wait."""
     return {"do": "until", "seconds": seconds}
 
 
@@ -95,13 +95,15 @@ def _look(*states: State) -> Step:
 
 
 _CONTROL = {"control": True}
+_NEW: Step = {"do": "new"}
+"""Go on with another breaker, with the same configuration."""
 
 
 def _described(scenario: dict[str, Any]) -> str:
-    config = ", ".join(f"{name}={value}" for name, value in scenario["config"].items())
+    config = ", ".join(f"{name}={value}" for name, value in scenario["config"].items() if value != _LONG)
     words = [_step_in_words(step) for step in scenario["steps"]]
     grouped = [(word, len(list(group))) for word, group in itertools.groupby(word for word in words if word)]
-    return f"{config}: " + ", ".join(word if count == 1 else f"{word} ×{count}" for word, count in grouped)
+    return f"{config}: " + " → ".join(word if count == 1 else f"{word} ×{count}" for word, count in grouped)
 
 
 def _step_in_words(step: Step) -> str:
@@ -117,7 +119,9 @@ def _step_in_words(step: Step) -> str:
         case "pass":
             return f"{step['seconds']:g} s pass"
         case "until":
-            return f"{step['seconds']:g} s after the opening"
+            return f"at {step['seconds']:g} s of the wait"
+        case "new":
+            return "a new breaker"
     return ""
 
 
@@ -139,17 +143,18 @@ class _Player:
 
     def __init__(self, answer: Any, scenario: dict[str, Any], world: World) -> None:
         self._world = world
-        self._breaker = answer(BreakerConfig(ignored=_IGNORED, **scenario["config"]), world.clock)
+        self._make = lambda: answer(BreakerConfig(ignored=_IGNORED, **scenario["config"]), world.clock)
+        self._breaker = self._make()
         self._numbers = itertools.count(1)
         self._order = itertools.count()
-        self._opened_at = 0.0
+        self._failed_at = 0.0
 
     def play(self, steps: list[Step]) -> None:
         for step in steps:
             getattr(self, f"_{step['do']}")(step)
         self._world.join()
 
-    def _call(self, step: Step, number: int = 0, role: str = "") -> Event:
+    def _make_call(self, step: Step, number: int = 0, role: str = "") -> Event:
         number = number or next(self._numbers)
         mark: dict[str, Any] = {
             "call": number,
@@ -171,7 +176,8 @@ class _Player:
         refused = mark["circuit_open"] or "began" not in mark
         if refused:
             mark["order"] = next(self._order)
-        event.update(mark, refused=refused, kind="rejected" if refused else "accepted" if step["ends"] == "ok" else "failed")
+        kind = "rejected" if refused else "accepted" if step["ends"] == "ok" else "failed"
+        event.update(mark, refused=refused, kind=kind)
         return event
 
     def hand_through(self, scenario: dict[str, Any]) -> None:
@@ -215,25 +221,38 @@ class _Player:
     def _together(self, step: Step) -> None:
         for _ in range(step["calls"]):
             number = next(self._numbers)
-            self._world.start(self._call, step, number, name=f"caller {number}")
+            self._world.start(self._make_call, step, number, name=f"caller {number}")
         self._world.sleep(_SETTLE)
+
+    def _call(self, step: Step, role: str = "") -> Event:
+        event = self._make_call(step, role=role)
+        if event["ends"] == "fail" and not event["refused"]:
+            self._failed_at = event["ended"]
+        return event
 
     def _open(self, step: Step) -> None:
         for _ in range(step["limit"]):
-            if self._call({"ends": "fail", "lasts": step["lasts"]}, role="opening")["refused"]:
-                break
-        self._opened_at = self._world.now
+            if self._call({"ends": "fail", "lasts": step["lasts"]}, "opening")["refused"]:
+                return
 
     def _pass(self, step: Step) -> None:
         self._world.sleep(step["seconds"])
 
     def _until(self, step: Step) -> None:
-        self._world.sleep(max(0.0, self._opened_at + step["seconds"] - self._world.now))
+        self._world.sleep(max(0.0, self._failed_at + step["seconds"] - self._world.now))
+
+    def _new(self, step: Step) -> None:
+        self._world.record("a new breaker", new=True, order=next(self._order))
+        self._breaker = self._make()
 
     def _look(self, step: Step) -> None:
         state = self._breaker.state
-        shown = state.name if isinstance(state, State) else f"{state!r}, which is no State"
+        shown = state.name if isinstance(state, State) else f"{_shown(state)}, which is no State"
         self._world.record(f"state reads {shown}", states=step["states"], state=shown)
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if type(value) in (str, int, bool, type(None)) else f"<{type(value).__name__}>"
 
 
 def _number(value: Any) -> float | str:
@@ -263,6 +282,8 @@ class _Rules:
     period: int = 0
     permits: int = 0
     successes: int = 0
+    given_back: int = 0
+    late: list[int] = field(default_factory=list)
     window: list[tuple[bool, bool]] = field(default_factory=list)
     admitted: dict[int, int] = field(default_factory=dict)
 
@@ -281,10 +302,12 @@ class _Rules:
         self.admitted[call] = self.period
 
     def ended(self, call: int, ends: str, lasted: float, now: float) -> None:
-        if self.admitted[call] != self.period or self.state is State.OPEN:
+        if self.admitted[call] != self.period:
+            self.late.append(call)
             return
         if ends not in _COUNTED:
             self.permits += 1
+            self.given_back += 1
             return
         failed, slow = ends == "fail", lasted > self.config.slow_call_threshold
         if self.state is State.CLOSED:
@@ -305,17 +328,21 @@ class _Rules:
 
     def words(self, now: float) -> str:
         """Why a call must run, or be rejected, now."""
-        match self.state:
-            case State.OPEN:
-                left = self.opened_at + self.config.wait_duration - now
-                if left <= 0:
-                    return f"the wait of {self.config.wait_duration:g} s is over, so it is a probe"
-                return f"OPEN since {self.opened_at:g} s ({self.why}), {left:.6g} s of the wait are left"
-            case State.HALF_OPEN:
-                total = self.config.permitted_calls_in_half_open
-                return f"HALF_OPEN, {self.permits} of {total} permits {'is' if self.permits == 1 else 'are'} left"
+        late = f"; {' and '.join(f'call {call}' for call in self.late)} ended late and must not count" if self.late else ""
+        return self._state_in_words(now) + late
+
+    def _state_in_words(self, now: float) -> str:
+        if self.state is State.OPEN:
+            left = self.opened_at + self.config.wait_duration - now
+            if left <= 0:
+                return f"the wait of {self.config.wait_duration:g} s is over, so it is a probe"
+            return f"OPEN since {self.opened_at:g} s ({self.why}), {left:.6g} s of the wait are left"
+        if self.state is State.HALF_OPEN:
+            total = self.config.permitted_calls_in_half_open
+            back = f" ({self.given_back} given back)" if self.given_back else ""
+            return f"HALF_OPEN, {self.permits} of {total} permits {'is' if self.permits == 1 else 'are'} left{back}"
         if len(self.window) < self._minimum:
-            return f"CLOSED, no rate before {_count(self._minimum, 'result')} and there are {len(self.window)}"
+            return f"CLOSED, no rate before {_count(self._minimum, 'result')} and there {_are(len(self.window))}"
         return f"CLOSED, {self._rates()}"
 
     def _enter(self, state: State) -> None:
@@ -323,6 +350,7 @@ class _Rules:
         self.period += 1
         self.permits = self.config.permitted_calls_in_half_open
         self.successes = 0
+        self.given_back = 0
         self.window = []
 
     @property
@@ -346,26 +374,34 @@ class _Rules:
         return words
 
 
+def _are(number: int) -> str:
+    return f"is {number}" if number == 1 else f"are {number}"
+
+
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _follow(scenario: dict[str, Any], history: History, *, strictly: bool = False) -> None:
-    """Raise Mismatch at the first call that breaks the rules; `strictly` also looks at how a call was rejected."""
+def _follow(scenario: dict[str, Any], history: History, *, strict_in: State | None = None) -> None:
+    """Raise Mismatch at the first call that breaks the rules; in state `strict_in`, also at one that is refused wrongly."""
     rules = _Rules(BreakerConfig(**scenario["config"]))
-    try:
-        for moment, index in _moments(history):
-            event = history[index]
-            if moment == "ended":
+    for moment, index in _moments(history):
+        event = history[index]
+        try:
+            if moment == "new":
+                rules = _Rules(BreakerConfig(**scenario["config"]))
+            elif moment == "ended":
                 rules.ended(event["call"], event["ends"], event["ended"] - event["began"], event["ended"])
             elif event["role"] == "opening":
                 _follow_opening(rules, event, history, index)
+                _expect_circuit_open(rules, event, index, strict_in)
             elif moment == "began":
                 _expect_run(rules, event, index)
             else:
-                _expect_rejection(rules, event, index, strictly)
-    except _ControlFailed:
-        return
+                _expect_rejection(rules, event, index)
+                _expect_circuit_open(rules, event, index, strict_in)
+        except _ControlFailed:
+            return
 
 
 def _moments(history: History) -> list[tuple[str, int]]:
@@ -376,9 +412,11 @@ def _moments(history: History) -> list[tuple[str, int]]:
     """
     found: list[tuple[float, bool, int, str, int]] = []
     for index, event in enumerate(history):
-        if "call" not in event:
+        if "new" in event:
+            found.append((event["t"], False, event["order"], "new", index))
+        elif "call" not in event:
             continue
-        if event["refused"]:
+        elif event["refused"]:
             found.append((event["until"], event["crowd"], event["order"], "refused", index))
         else:
             found.append((event["began"], False, event["order"], "began", index))
@@ -389,8 +427,9 @@ def _moments(history: History) -> list[tuple[str, int]]:
 def _follow_opening(rules: _Rules, event: Event, history: History, index: int) -> None:
     """How many failures it takes is another check's business; that it takes so many that it never opens is not."""
     if event["refused"]:
-        if rules.state is not State.OPEN:
-            rules.open(_last_end(history, index), "every call failed")
+        failed_at = _failed_at(history, index)
+        if failed_at is not None:
+            rules.open(failed_at, "every call failed")
         return
     rules.began(event["call"], event["began"])
     following = history[index + 1] if index + 1 < len(history) else {}
@@ -403,10 +442,14 @@ def _follow_opening(rules: _Rules, event: Event, history: History, index: int) -
         )
 
 
-def _last_end(history: History, index: int) -> float:
-    """When the last opening call before event `index` failed: the instant of the opening."""
-    ends = [event["ended"] for event in history[:index] if event.get("role") == "opening" and not event["refused"]]
-    return ends[-1] if ends else history[index]["t"]
+def _failed_at(history: History, index: int) -> float | None:
+    """When the last failing call of the main thread before event `index` ended: it opened the breaker."""
+    ends = [
+        event["ended"]
+        for event in history[:index]
+        if event["who"] == "main" and event.get("ends") == "fail" and not event["refused"]
+    ]
+    return ends[-1] if ends else None
 
 
 def _expect_run(rules: _Rules, event: Event, index: int) -> None:
@@ -416,22 +459,27 @@ def _expect_run(rules: _Rules, event: Event, index: int) -> None:
     rules.began(event["call"], now)
 
 
-def _expect_rejection(rules: _Rules, event: Event, index: int, strictly: bool) -> None:
+def _expect_rejection(rules: _Rules, event: Event, index: int) -> None:
     now = event["until"]
-    words = rules.words(now)
     if rules.rejects(now) is False:
-        _part(event, index, f"{_name(event)} to run: {words}", f"{_as_rejected(event)}, at {now:g} s")
-    if strictly:
-        if "began" in event:
-            _part(event, index, f"{_name(event)} not to be made: {words}", "the function was called all the same")
-        if not event["circuit_open"]:
-            _part(event, index, f"CircuitOpen to be raised for {_name(event)}: {words}", _as_rejected(event))
+        _part(event, index, f"{_name(event)} to run: {rules.words(now)}", f"{_as_rejected(event)}, at {now:g} s")
+
+
+def _expect_circuit_open(rules: _Rules, event: Event, index: int, state: State | None) -> None:
+    """A call that is refused in `state` is not made, and its caller is told so."""
+    if not event["refused"] or rules.state is not state:
+        return
+    words = rules.words(event["until"])
+    if "began" in event:
+        _part(event, index, f"{_name(event)} not to be made: {words}", "the function was called all the same")
+    if not event["circuit_open"]:
+        _part(event, index, f"CircuitOpen to be raised for {_name(event)}: {words}", _as_rejected(event))
 
 
 def _as_rejected(event: Event) -> str:
     if event["circuit_open"]:
         return "it was rejected"
-    return f"it did not run and {'raised ' + event['error'] if event['outcome'] == 'raised' else 'returned'}"
+    return f"it did not run and {'raised ' + event['error'] if event['outcome'] == 'raised' else 'returned a value'}"
 
 
 def _name(event: Event) -> str:
@@ -479,6 +527,7 @@ class OpensOnErrorRate(_BreakerCheck):
     examples = 30
     always = [
         _scenario(_calls("fail", "fail", "fail", "fail"), window_size=10, min_calls_to_open=3),
+        _scenario([*_calls("fail", "fail"), _NEW, *_calls("fail", "fail", "fail")], window_size=10, min_calls_to_open=3),
         _scenario(_calls("fail", "fail", "fail", "fail", "fail"), window_size=4, min_calls_to_open=10),
         _scenario(_calls("ok", "fail", "ok", "fail", "fail"), window_size=10, min_calls_to_open=4),
         _scenario(_calls("fail", "fail", "fail", "ok", "ok"), window_size=10, min_calls_to_open=4),
@@ -540,7 +589,7 @@ def _window_scenario(window: int, bad: Step, pattern: str) -> dict[str, Any]:
         slow_call_rate=0.5,
         slow_call_threshold=_THRESHOLD,
         window_size=window,
-        min_calls_to_open=window,
+        min_calls_to_open=1,
         wait_duration=_LONG,
     )
 
@@ -585,10 +634,9 @@ def _wait_scenario(wait: float, offsets: list[float], *, late: bool = False, pro
     """One failure is long past when the breaker opens. `late`: a call of before fails halfway through the wait."""
     waiting = [step for offset in sorted(offsets) for step in (_until(offset * wait), _call("fail"))]
     waiting += [_until(wait - 2 * _TOLERANCE), _call("fail"), _until(wait + 2 * _TOLERANCE)]
-    steps = [*([_start("fail", 2.0 + wait / 2)] if late else []), _open(lasts=0.5), *waiting]
-    if probe_fails:
-        steps += [_open(limit=2), *waiting]
-    return _scenario([*steps, _call()], **_half_open_config(1, wait_duration=wait))
+    before = [_start("fail", 2.0 + wait / 2)] if late else []
+    after = [_call("fail"), _call(), *waiting[:-1]] if probe_fails else [_call()]
+    return _scenario([*before, _open(lasts=0.5), *waiting, *after], **_half_open_config(1, wait_duration=wait))
 
 
 class OpenRejectsForTheWait(_BreakerCheck):
@@ -611,14 +659,15 @@ class OpenRejectsForTheWait(_BreakerCheck):
     ]
 
     def judge(self, scenario: dict[str, Any], history: History) -> None:
-        _follow(scenario, history, strictly=True)
+        _follow(scenario, history, strict_in=State.OPEN)
         self._judge_retry_after(scenario, history)
 
     def _judge_retry_after(self, scenario: dict[str, Any], history: History) -> None:
         wait = scenario["config"]["wait_duration"]
         for index, event in enumerate(history):
-            if event.get("circuit_open"):
-                left = _last_end(history, index) + wait - event["until"]
+            failed_at = _failed_at(history, index)
+            if event.get("circuit_open") and failed_at is not None:
+                left = failed_at + wait - event["until"]
                 told = event["retry_after"]
                 if not isinstance(told, float) or abs(told - left) > _TOLERANCE:
                     told_words = f"{told:g}" if isinstance(told, float) else told
@@ -634,7 +683,7 @@ def _probes_scenario(permitted: int, extra: int, rounds: int) -> dict[str, Any]:
     steps = [*_RECOVERING]
     for _ in range(rounds - 1):
         steps += [_together(permitted + extra, "fail"), _pass(15.0)]
-    return _scenario([*steps, _together(permitted + extra)], **_half_open_config(permitted, window_size=2, min_calls_to_open=2))
+    return _scenario([*steps, _together(permitted + extra)], **_half_open_config(permitted, min_calls_to_open=2))
 
 
 class HalfOpenAdmitsPermittedCalls(_BreakerCheck):
@@ -654,14 +703,19 @@ class HalfOpenAdmitsPermittedCalls(_BreakerCheck):
     ]
 
     def judge(self, scenario: dict[str, Any], history: History) -> None:
-        _follow(scenario, history, strictly=True)
+        _follow(scenario, history, strict_in=State.HALF_OPEN)
 
 
 def _probe_results_scenario(permitted: int, good: int, bad: Step | None) -> dict[str, Any]:
-    """`good` probes succeed; then `bad`, and a call at once and one within the new wait; else, closed, calls of which one fails."""
-    after = [bad, _call(), _pass(5.0), _call()] if bad else _calls("ok", "ok", "ok", "fail", "ok", "ok")
+    """`good` probes succeed; then `bad` and a call at once; else, closed, calls of which one fails."""
+    after = [bad, _call()] if bad else _calls("ok", "ok", "ok", "fail", "ok", "ok")
     config = _half_open_config(permitted, slow_call_threshold=_THRESHOLD)
     return _scenario([*_RECOVERING, *_calls(*["ok"] * good), *after], **config)
+
+
+def _empty_window_scenario(permitted: int) -> dict[str, Any]:
+    """Neither the failures of before nor the probes are in the window when it has closed."""
+    return _scenario([*_RECOVERING, *_calls(*["ok"] * permitted), _open()], **_half_open_config(permitted))
 
 
 @st.composite
@@ -672,7 +726,7 @@ def _any_probe_results(draw: st.DrawFn) -> dict[str, Any]:
 
 
 class HalfOpenDecides(_BreakerCheck):
-    """When all probes succeed it closes, with an empty window; when one fails or is slow, it opens for a new wait."""
+    """When all probes succeed it closes, with an empty window; when one fails or is slow, it opens again."""
 
     hint = _HALF_OPEN
     scenarios = _any_probe_results()
@@ -684,23 +738,36 @@ class HalfOpenDecides(_BreakerCheck):
         _probe_results_scenario(3, 2, _call("fail")),
         _probe_results_scenario(3, 0, _call("ok", 2.25)),
         _probe_results_scenario(3, 2, _call("ok", 2.25)),
+        *(_empty_window_scenario(permitted) for permitted in (1, 3, 6)),
     ]
+
+    def judge(self, scenario: dict[str, Any], history: History) -> None:
+        _follow(scenario, history)
+        probes = [index for index, event in enumerate(history) if event.get("role") == ""]
+        if history[-1].get("role") == "opening":
+            second = probes[-1] + 1
+            _judge_same_number(history[:second], history[second:], "again after it has closed, as at first", len(history) - 1)
 
 
 _UNCOUNTED = tuple(ends for ends in _ENDINGS if ends not in _COUNTED)
 
 
 def _uncounted_closed(ends: str, lasts: float) -> dict[str, Any]:
-    """Many of them neither open a breaker nor dilute the failures that come after."""
-    config = _half_open_config(1, window_size=20, slow_call_threshold=_THRESHOLD, wait_duration=_LONG)
-    return _scenario([*[_call(ends, lasts)] * 16, _open(limit=9)], **config)
+    """Failures open a breaker that has seen many of them just as they open a new one."""
+    config = _half_open_config(1, slow_call_threshold=_THRESHOLD, wait_duration=_LONG)
+    return _scenario([_open(), _NEW, *[_call(ends, lasts)] * 8, _open()], **config)
 
 
 def _uncounted_half_open(ends: str, lasts: float, permitted: int) -> dict[str, Any]:
-    """More of them than there are permits; then failures, so that nothing may have been taken for a success."""
+    """More of them than there are permits."""
     probes = [_call(ends, lasts, **_CONTROL), *[_call(ends, lasts)] * permitted]
-    then = _calls("fail", "ok") if permitted == 1 else []
-    return _scenario([*_RECOVERING, *probes, *then], **_half_open_config(permitted, slow_call_threshold=_THRESHOLD))
+    return _scenario([*_RECOVERING, *probes], **_half_open_config(permitted, slow_call_threshold=_THRESHOLD))
+
+
+def _uncounted_probe(ends: str, lasts: float) -> dict[str, Any]:
+    """One of them gives back the only permit and no other: half-open goes on."""
+    probes = [_start(ends, lasts, **_CONTROL), _call(**_CONTROL), _pass(4.0), _start("ok", 2.0), _call()]
+    return _scenario([*_RECOVERING, *probes], **_half_open_config(1, slow_call_threshold=_THRESHOLD))
 
 
 class IgnoredErrorsGivePermitsBack(_BreakerCheck):
@@ -710,25 +777,32 @@ class IgnoredErrorsGivePermitsBack(_BreakerCheck):
     scenarios = st.one_of(
         st.builds(_uncounted_closed, st.sampled_from(_UNCOUNTED), st.sampled_from((0.0, 2.25))),
         st.builds(_uncounted_half_open, st.sampled_from(_UNCOUNTED), st.sampled_from((0.0, 2.25)), st.integers(1, 3)),
+        st.builds(_uncounted_probe, st.sampled_from(_UNCOUNTED), st.sampled_from((1.0, 2.25))),
     )
-    examples = 15
+    examples = 12
     always = [
-        *(_uncounted_half_open(ends, 0.0, permitted) for ends in _UNCOUNTED for permitted in (1, 2)),
-        _uncounted_half_open("ignored", 2.25, 1),
+        *(_uncounted_half_open(ends, 0.0, 1) for ends in _UNCOUNTED),
+        *(_uncounted_probe(ends, lasts) for ends in _UNCOUNTED for lasts in (1.0, 2.25)),
         *(_uncounted_closed(ends, lasts) for ends in _UNCOUNTED for lasts in (0.0, 2.25)),
     ]
 
+    def judge(self, scenario: dict[str, Any], history: History) -> None:
+        if _NEW in scenario["steps"]:
+            _judge_second_breaker(history, "as without them")
+        else:
+            _follow(scenario, history)
 
-def _late_into_half_open(late: str, probe: str) -> dict[str, Any]:
+
+def _late_into_half_open(late: str) -> dict[str, Any]:
     """A call admitted while closed ends while the only probe is under way."""
-    before = [_start(late, 30.0), *_RECOVERING, _start(probe, 20.0, **_CONTROL), _call(**_CONTROL)]
+    before = [_start(late, 30.0), *_RECOVERING, _start("ok", 20.0, **_CONTROL), _call(**_CONTROL)]
     return _scenario([*before, _pass(17.0), _call(), _pass(5.0), _call()], **_half_open_config(1))
 
 
-def _late_into_next_half_open(late: str, probe: str) -> dict[str, Any]:
+def _late_into_next_half_open(late: str) -> dict[str, Any]:
     """A probe of the first half-open period ends in the second, while the last of its two probes is under way."""
     first = [*_RECOVERING, _start(late, 30.0, **_CONTROL), _call("fail", **_CONTROL), _call(**_CONTROL), _pass(15.0)]
-    second = [_call(**_CONTROL), _start(probe, 20.0, **_CONTROL), _call(**_CONTROL)]
+    second = [_call(**_CONTROL), _start("ok", 20.0, **_CONTROL), _call(**_CONTROL)]
     return _scenario([*first, *second, _pass(17.0), _call(), _pass(5.0), _call()], **_half_open_config(2))
 
 
@@ -743,18 +817,14 @@ class LateResultsDoNotVote(_BreakerCheck):
 
     hint = _PERIOD
     scenarios = st.one_of(
-        st.builds(_late_into_half_open, st.sampled_from(("ok", "fail", "ignored", "cancel")), st.sampled_from(_COUNTED)),
-        st.builds(_late_into_next_half_open, st.sampled_from(("ok", "fail", "ignored", "cancel")), st.sampled_from(_COUNTED)),
+        st.builds(_late_into_half_open, st.sampled_from(("ok", *_ENDINGS))),
+        st.builds(_late_into_next_half_open, st.sampled_from(("ok", *_ENDINGS))),
         st.builds(_late_into_next_closed, st.integers(3, 6)),
     )
-    examples = 8
+    examples = 6
     always = [
-        _late_into_half_open("fail", "ok"),
-        _late_into_half_open("ok", "fail"),
-        _late_into_half_open("ignored", "ok"),
-        _late_into_next_half_open("fail", "ok"),
-        _late_into_next_half_open("ok", "fail"),
-        _late_into_next_half_open("ignored", "ok"),
+        *(_late_into_half_open(late) for late in ("fail", "ok", "ignored", "interrupt")),
+        *(_late_into_next_half_open(late) for late in ("fail", "ok", "ignored", "interrupt")),
         _late_into_next_closed(5),
     ]
 
@@ -795,7 +865,7 @@ class OriginalExceptionReachesTheCaller(_BreakerCheck):
             raise Mismatch(expected=f"one call of the function, {given}", observed=", ".join(made) or "none", at=at)
         if not event["own"]:
             what = "the value that the function returned" if scenario["ends"] == "ok" else "the very exception that the function raised"
-            got = f"{event['error']}: {event['message']}" if event["outcome"] == "raised" else f"{event['value']!r} returned"
+            got = f"{event['error']}: {event['message']}" if event["outcome"] == "raised" else f"{event['value']!r}"
             raise Mismatch(expected=f"the caller to get {what}", observed=f"it got {got}", at=at)
 
     def describe(self, scenario: dict[str, Any]) -> str:
@@ -833,41 +903,47 @@ class CallsRunInParallel(_BreakerCheck):
                 )
 
 
+def _at_once_scenario(callers: int) -> dict[str, Any]:
+    config = _half_open_config(1, error_rate=0.9, min_calls_to_open=callers + 1)
+    return _scenario([_open(12), _NEW, _together(callers, "fail"), _pass(2.0), _open(12)], **config)
+
+
 class WindowCountsEveryCall(_BreakerCheck):
     """No result is lost, and none counted twice, when calls end at the same instant."""
 
     hint = _PERIOD
-    scenarios = st.fixed_dictionaries({"callers": st.integers(2, 3)})
+    scenarios = st.builds(_at_once_scenario, st.integers(2, 3))
     examples = 1
     interleavings = 40
-    always = [{"callers": 2}]
-
-    def drive(self, answer: Any, scenario: dict[str, Any], world: World) -> None:
-        callers = scenario["callers"]
-        config = {"error_rate": 0.9, "window_size": 16, "min_calls_to_open": callers + 1, "slow_call_threshold": _LONG}
-        for steps in ([_open(12)], [_together(callers, "fail"), _pass(2.0), _open(12)]):
-            world.record("a new breaker", breaker=True)
-            _Player(answer, {"config": config}, world).play(steps)
+    always = [_at_once_scenario(2)]
 
     def judge(self, scenario: dict[str, Any], history: History) -> None:
-        second = max(index for index, event in enumerate(history) if event.get("breaker"))
-        alone, at_once = _failures_to_open(history[:second]), _failures_to_open(history[second:])
-        if alone is None:
-            raise Mismatch(expected="the breaker to open when every call fails", observed="it never opened", at=second - 1)
-        if at_once != alone:
-            raise Mismatch(
-                expected=f"{_count(alone, 'failure')} to open the breaker, as when they come one after another",
-                observed=f"{at_once} were needed" if at_once else "it never opened",
-                at=len(history) - 1,
-            )
+        _judge_second_breaker(history, "as when they come one after another")
 
-    def describe(self, scenario: dict[str, Any]) -> str:
-        return f"{scenario['callers']} calls fail at the same instant; then calls fail one after another until one is refused"
+
+def _judge_second_breaker(history: History, condition: str) -> None:
+    """It must open after as many failures as the first, or as many as there were at once, however many these are."""
+    second = next(index for index, event in enumerate(history) if "new" in event)
+    crowd = sum(event.get("crowd", False) for event in history)
+    _judge_same_number(history[:second], history[second:], f"a breaker, {condition}", len(history) - 1, crowd)
+
+
+def _judge_same_number(before: History, after: History, condition: str, at: int, least: int = 0) -> None:
+    """Both histories must open a breaker after the same number of failures."""
+    first, second = _failures_to_open(before), _failures_to_open(after)
+    if first is None:
+        raise Mismatch(expected="the breaker to open when every call fails", observed="it never opened", at=len(before) - 1)
+    if second != max(first, least):
+        raise Mismatch(
+            expected=f"{_count(max(first, least), 'failure')} to open {condition}",
+            observed="it never opened" if second is None else f"it opened after {second}",
+            at=at,
+        )
 
 
 def _failures_to_open(history: History) -> int | None:
     """How many calls had failed when the first was refused; None if none was."""
-    calls = [event for event in history if "call" in event]
+    calls = [event for event in history if event.get("ends") == "fail"]
     return sum(not event["refused"] for event in calls) if any(event["refused"] for event in calls) else None
 
 

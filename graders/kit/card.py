@@ -68,9 +68,8 @@ class Card:
             lines += textwrap.wrap(
                 words, _WIDTH, initial_indent=f"  {label:<14}", subsequent_indent=" " * 16, break_long_words=False
             )
-        story = self._story()
-        if story:
-            lines += ["", "  what happened:", *story]
+        if self.history:
+            lines += ["", "  what happened:", *(f"  {'>>' if here else '  '}  {line}" for here, line in self._story())]
         return "\n".join(lines)
 
     def html(self) -> str:
@@ -81,9 +80,11 @@ class Card:
         )
         picture = ""
         if self.history:
+            story = "".join(f"<div{_HERE if here else ''}>{escape(line)}</div>" for here, line in self._story())
             picture = (
                 f'<details open style="margin-top:.6em"><summary style="cursor:pointer">What happened</summary>'
-                f'<div style="overflow-x:auto">{timeline_svg(self.history, self.at)}</div></details>'
+                f'<div style="overflow-x:auto">{timeline_svg(self.history, self.at)}</div>'
+                f'<div style="{_STORY}">{story}</div></details>'
             )
         return (
             f'<div class="stl-card" role="group" aria-label="Failed check" style="{_CARD}">'
@@ -99,16 +100,18 @@ class Card:
     def _moment(self, event: Event) -> str:
         return f"{event.get('t', 0):.6g} s, {event.get('who', '')}: {event.get('what', '')}"
 
-    def _story(self) -> list[str]:
-        at = self.at if self._points_at_an_event else len(self.history) - 1
+    def _story(self) -> list[tuple[bool, str]]:
+        """The events around the one where things part, a line each, and whether a line is that one."""
+        pointed = self._points_at_an_event
+        at = self.at if pointed and self.at is not None else len(self.history) - 1
         first, last = max(0, at - _BEFORE), min(len(self.history), at + _AFTER + 1)
-        lines = [f"    … {first} earlier events"] if first else []
+        lines = [(False, f"… {first} earlier events")] if first else []
         for index in range(first, last):
-            marker = ">>" if self._points_at_an_event and index == at else "  "
             event = self.history[index]
-            lines.append(f"  {marker}{event.get('t', 0):>11.3f} s  {event.get('who', '')}: {event.get('what', '')}{_ending(event)}")
+            line = f"{event.get('t', 0):>9.3f} s  {event.get('who', '')}: {event.get('what', '')}{_ending(event)}"
+            lines.append((pointed and index == at, line))
         if last < len(self.history):
-            lines.append(f"    … {len(self.history) - last} later events")
+            lines.append((False, f"… {len(self.history) - last} later events"))
         return lines
 
 
@@ -121,6 +124,11 @@ def _ending(event: Event) -> str:
     return ""
 
 
+_STORY = (
+    "margin-top:.4em;white-space:pre-wrap;overflow-wrap:anywhere;"
+    "font-family:var(--jp-code-font-family,ui-monospace,monospace);font-size:var(--jp-code-font-size,13px)"
+)
+_HERE = f' style="font-weight:700;border-left:3px solid {_MARK};margin-left:-8px;padding-left:5px"'
 _CARD = (
     "border:1px solid var(--jp-border-color1,#bdbdbd);border-left:4px solid " + COLOURS["failed"] + ";border-radius:4px;"
     "padding:.8em 1em;margin:.3em 0;max-width:62em;line-height:1.45;"

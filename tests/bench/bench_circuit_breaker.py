@@ -35,7 +35,8 @@ Protect = Callable[[Callable[[], Any]], Call]
 
 
 def tables(quick: bool) -> Iterator[Table]:
-    number, rounds = (THREADS, 2) if quick else (20_000, 15)
+    number, rounds = (THREADS, 2) if quick else (2_000, 60)
+    many, few = (THREADS, 2) if quick else (16_000, 20)
     healthy = {name: _loop(*protect(_succeed)) for name, protect in SYNC.items()}
     yield _overheads("one thread, every call succeeds", healthy, number, rounds)
     ailing = {name: _catching(*protect(_FailsOnceInTen())) for name, protect in SYNC.items()}
@@ -43,11 +44,11 @@ def tables(quick: bool) -> Iterator[Table]:
     coroutines = {name: _async_loop(*protect(_succeed_async)) for name, protect in ASYNC.items()}
     yield _overheads("asyncio, every call succeeds", coroutines, number, rounds)
     crowded = {name: _on_threads(loop) for name, loop in healthy.items()}
-    yield _overheads(f"{THREADS} threads, every call succeeds", crowded, number, rounds)
+    yield _overheads(f"{THREADS} threads, every call succeeds", crowded, many, few)
     rejecting = {name: _catching(*_tripped(protect)) for name, protect in SYNC.items() if name != DIRECT}
     yield _throughputs("one thread, rejecting while open", rejecting, number, rounds)
     waiting = {name: _on_threads(_loop(*protect(_wait_1_ms))) for name, protect in SYNC.items()}
-    yield _throughputs(f"{THREADS} threads, every call waits 1 ms", waiting, THREADS if quick else 160, min(rounds, 5))
+    yield _throughputs(f"{THREADS} threads, every call waits 1 ms", waiting, THREADS if quick else 160, min(few, 10))
 
 
 def _overheads(title: str, loops: dict[str, Loop], number: int, rounds: int) -> Table:

@@ -41,7 +41,8 @@ class Table:
 def measure(subjects: Mapping[str, Loop], *, number: int, rounds: int) -> dict[str, Figure]:
     """Run every subject `number` times per round, one after the other, for `rounds` rounds after one to warm up.
 
-    Each round starts with another subject, so none always follows the same one.
+    Each round starts with another subject, so none always follows the same one. Many rounds of a millisecond or two
+    find an undisturbed one even on a busy machine; few long rounds do not.
     """
     names = list(subjects)
     times: dict[str, list[float]] = {name: [] for name in names}
@@ -49,15 +50,13 @@ def measure(subjects: Mapping[str, Loop], *, number: int, rounds: int) -> dict[s
     try:
         for turn in range(-1, rounds):
             first = turn % len(names)
+            gc.collect()
+            gc.disable()
             for name in names[first:] + names[:first]:
                 loop = subjects[name]
-                gc.collect()
-                gc.disable()
                 start = time.perf_counter_ns()
                 loop(number)
                 elapsed = time.perf_counter_ns() - start
-                if collecting:
-                    gc.enable()
                 if turn >= 0:
                     times[name].append(elapsed / number)
     finally:

@@ -1,0 +1,1 @@
+"""Published libraries judged by the checks of the course: what "In production" tables are made of."""
