@@ -37,14 +37,25 @@ build: setup ## Make chapters/ and the golden notebooks from the sources in solu
 course-check: setup ## Tell an author what is broken, and which file to edit (EXERCISE=17.2.1 for one)
 	@$(RUN) -m tools.course_check $(EXERCISE)
 
-autograde: setup ## Grade everything under build/submitted (the sample class where that is empty)
+autograde: setup ## Grade what was handed in under build/submitted; the sample class where nothing was
 	@$(RUN) -m graders autograde $(ARGS)
 
-feedback: setup ## Write the feedback pages of what was graded
+feedback: setup ## Write the feedback pages again, with what people have graded
 	@$(RUN) -m graders feedback $(ARGS)
 
-bench: setup ## Measure the primitives beside the published ones
-	@$(RUN) -m pytest tests/bench $(ARGS)
+bench: setup ## Measure the primitives beside the published ones (ARGS="--quick circuit_breaker")
+	@$(RUN) -m tests.bench $(ARGS)
+
+bench-grading: setup ## Measure how long grading takes
+	@$(RUN) -m tests.bench grading $(ARGS)
+
+services: ## Run the real backends in Docker: Prometheus, Alertmanager, Grafana, Jaeger
+	@command -v docker >/dev/null || { echo "The backends run in Docker, which is not installed here." >&2; exit 1; }
+	@test -f deploy/compose.yaml || { echo "deploy/compose.yaml is not in this checkout." >&2; exit 1; }
+	docker compose -f deploy/compose.yaml up
+
+soak: setup ## Run the primitives under load for long, watching for leaks
+	@$(RUN) -m tests.bench soak $(ARGS)
 
 clean: ## Remove what was generated under build/; .venv stays
 	rm -rf build

@@ -1,4 +1,4 @@
-"""nbgrader's view of the course: a section is an assignment, solutions/ is released as chapters/, the rest is in build/."""
+"""nbgrader's view of the course: a section is an assignment; solutions/ becomes chapters/; all else is under build/."""
 
 from pathlib import Path
 
@@ -18,3 +18,15 @@ c.CourseDirectory.db_url = f"sqlite:///{course / 'build' / 'gradebook.db'}"
 c.Exchange.root = str(course / "build" / "exchange")
 # nbgrader copies whatever lies beside a notebook into the release: the sources there are the solutions.
 c.CourseDirectory.ignore = [".*", "*.py", "*.pyc", "__pycache__", "feedback"]
+
+# Grading is the engine's: points come from its verdicts, never from what a submitted notebook printed.
+engine = "graders.engine.nbgrader_plugins"
+c.Autograde.exporter_class = f"{engine}.SubmissionExporter"
+c.Autograde.pre_convert_hook = f"{engine}.prepare"
+c.Autograde.sanitize_preprocessors = [f"{engine}.GradeWithEngine"]
+c.Autograde.autograde_preprocessors = [
+    f"{engine}.SaveVerdict",
+    "nbgrader.preprocessors.AssignLatePenalties",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
+c.ExportApp.plugin_class = f"{engine}.PlainExport"

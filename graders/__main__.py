@@ -1,4 +1,7 @@
-"""`python -m graders`: grade answers from the command line. Exit 0: graded; 2: the request or file is bad; 3: not possible here."""
+"""`python -m graders`: grade from the command line.
+
+Exit 0: it was graded, whatever the score; 2: the request or the file is bad; 3: this machine or exercise cannot grade.
+"""
 
 from __future__ import annotations
 
@@ -38,10 +41,9 @@ def as_text(verdict: Verdict) -> str:
     """A table of the checks, then the card of each one that did not pass."""
     width = max(len(check.id) for check in verdict.checks)
     lines = [f"{verdict.exercise}: {verdict.score:g} of {verdict.max:g} points", ""]
-    lines += [
-        f"  {'✓' if check.status == 'passed' else '✗'} {check.id:<{width}}  {check.points:>4g}/{check.max:<4g}{check.status}"
-        for check in verdict.checks
-    ]
+    for check in verdict.checks:
+        mark = "✓" if check.status == "passed" else "✗"
+        lines.append(f"  {mark} {check.id:<{width}}  {check.points:>4g}/{check.max:<4g}{check.status}")
     lines += [f"  – {cell['id']:<{width}}  {'?':>4}/{cell['max']:<4g}graded by a person" for cell in verdict.manual]
     lines += [f"  ! {flag}" for flag in verdict.flags]
     lines += [f"\n{check.message}" for check in verdict.checks if check.message]
@@ -51,7 +53,9 @@ def as_text(verdict: Verdict) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m graders", description="Grade answers to the exercises of the course.")
+    parser = argparse.ArgumentParser(
+        prog="python -m graders", description="Grade answers to the exercises of the course."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     one = commands.add_parser("grade", help="grade one answer", description="Grade one answer.")
     one.add_argument("exercise", metavar="EXERCISE", help="its number or slug, such as 17.2.1")

@@ -67,7 +67,7 @@ class AnswerFile:
     """An answer that checks are tested with: its solution cells and what its header promises.
 
     Exactly one of `right` (the design) and `wrong` (the mistake) is set; `fails` names the checks that a wrong answer
-    fails, and `says` the words that the failure card of the first one must hold; both are empty while it is being written.
+    fails, and `says` the words that the failure card of the first one must hold. Both may be empty, in a draft.
     """
 
     solutions: dict[str, str]

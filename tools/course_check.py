@@ -228,7 +228,7 @@ def wrong_answer_problems(answer: AnswerFile, verdict: Verdict | str, checks: li
     if not answer.fails:
         yield "its header has no `# fails:` line."
     if unknown := [name for name in answer.fails if name not in checks]:
-        yield f"`# fails:` names {', '.join(unknown)}, but the checks are {', '.join(checks)}."
+        yield f"`# fails:` names {', '.join(unknown)}, which is no check of the exercise."
     if missed := [name for name in answer.fails if name in checks and name not in failed]:
         yield f"passes {', '.join(missed)}, which its header says it fails."
     for name, check in failed.items():

@@ -26,7 +26,7 @@ from typing import Any
 
 from shared.simulation import Failure, Report, explore, explore_async
 
-__all__ = ["Figures", "Program", "Search", "load", "measure", "measure_with", "page", "programs"]
+__all__ = ["Figures", "Program", "Search", "load", "main", "measure", "measure_with", "page", "programs"]
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ROOT / "tests" / "simulation" / "programs"
@@ -43,7 +43,8 @@ it find real bugs, and does it leave correct code alone? This page answers with 
 {coroutines} asyncio programs. Each one holds a mistake that people make in production, and stands beside its correct
 twin. They use the standard library as it is. You can read them under `tests/simulation/programs`.
 
-Every program was explored from {seeds} seeds, with at most {schedules} schedules a seed.
+The bug was looked for from {seeds} seeds, with at most {schedules} schedules a seed. Its correct twin was run under
+{twin_schedules} schedules from each of {twin_seeds} seeds.
 
 - **found** counts the seeds that led to the expected kind of failure.
 - **schedules** says how many runs it took until the failure: the median and the worst seed.
@@ -52,6 +53,9 @@ Every program was explored from {seeds} seeds, with at most {schedules} schedule
 - **false alarms** counts the seeds under which the correct twin was blamed. Each of them is a defect of the explorer.
 - **replays** counts the reports whose schedule, run again, gave the same kind of failure with the same message
   (but for the addresses of objects, which some exceptions of the standard library print).
+
+What it can miss: a deadlock of four or more threads, each of which must stop at one exact place, often needs more
+schedules than that; so does any bug that needs many switches. That no failure was found is good news, and no proof.
 """
 
 
@@ -162,8 +166,7 @@ def page(by_version: Mapping[str, Sequence[Figures]], listed: Iterable[Program],
         PREFACE.format(
             threads=families.count("threads"),
             coroutines=families.count("coroutines"),
-            seeds=search.seeds,
-            schedules=search.schedules,
+            **asdict(search),
         ),
         "| Python | bugs found from every seed | schedules: median, 95 %, worst | false alarms | replays |",
         "|---|---|---|---|---|",
@@ -233,6 +236,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default, metavar="N")
     options = parser.parse_args(arguments)
     search = Search(**{name: getattr(options, name) for name in asdict(Search())})
+    if unknown := set(options.only) - {program.name for program in programs()}:
+        parser.error(f"no program is called {', '.join(sorted(unknown))}")
     here = _measure_here(search, options.only)
     if options.json:
         json.dump({"python": platform.python_version(), "figures": [asdict(row) for row in here]}, sys.stdout)

@@ -90,9 +90,10 @@ def _text_of(path: Path) -> str:
         raise BadAnswer(f"{path.name} {reason}.") from None
     except ValueError:
         raise BadAnswer("That is no file name.") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise BadAnswer(f"{path.name} is not a regular file.")
     with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise BadAnswer(f"{path.name} is not a regular file.")
         data = file.read(_MAX_BYTES + 1)
     if len(data) > _MAX_BYTES:
         raise BadAnswer(f"{path.name} is larger than {_MAX_BYTES >> 20} MiB; clear its outputs and hand it in again.")

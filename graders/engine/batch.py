@@ -1,7 +1,7 @@
 """Grades a whole class on every core: each answer once, whatever is handed in and whenever the machine stops.
 
 A verdict is one file, named by everything that it follows from and written whole or not at all. Whoever needs a grade
-looks there first; so a batch resumes, twins share a verdict, and after a fix of one exercise's checks only it is graded.
+looks there first: a batch resumes, twins share a verdict, and a fix of one exercise's checks grades only that again.
 """
 
 from __future__ import annotations
@@ -139,9 +139,9 @@ class Handed:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one notebook: a verdict (without cards and printed text), or the sentence that says why there is none.
+    """What became of one notebook: a verdict (without cards and prints), or the sentence that says why there is none.
 
-    `reused` says that the verdict had been there before. Without a verdict and without a problem it waits for its grading.
+    `reused` says that the verdict had been there before. An outcome without marks waits for its grading.
     """
 
     handed: Handed
@@ -203,7 +203,7 @@ class Verdicts:
 
 
 def handed_in(folder: ClassFolder, sections: Iterable[str] = (), students: Iterable[str] = ()) -> list[Handed]:
-    """Every notebook of the course under `submitted`, by section, exercise and student; all sections and students if none is named.
+    """Every notebook of the course under `submitted`, by exercise and student; all of them if none is named.
 
     Whatever lies under an exercise's name is listed, a link or a folder too: grading says what is wrong with it.
     """
@@ -242,7 +242,7 @@ class GradingPool:
         workers: int | None = None,
         make_grader: Callable[[str], Grader] = default_grader,
     ) -> None:
-        """`make_grader`, a function of a module, is given the isolation in each worker. `workers`: one per core if None."""
+        """`make_grader`, of a module, is given the isolation in each worker. `workers`: one per core if None."""
         self._folder = folder
         self._isolation = isolation
         self._workers = workers or _cores()
@@ -268,7 +268,7 @@ class GradingPool:
             self._stop = None
 
     def grade(self, handed: Iterable[Handed]) -> Iterator[Outcome]:
-        """One settled outcome for each notebook, as they come. Known verdicts come first; equal answers are graded once.
+        """One settled outcome for each notebook, known verdicts first. Equal answers are graded once.
 
         Raises IsolationUnavailable or ExerciseBroken where no notebook of the exercise can be graded.
         """
@@ -479,7 +479,7 @@ def write_atomically(path: Path, text: str, *, durable: bool = False) -> None:
 
 
 def _grounds(exercise: Exercise, seed: int, isolation: str) -> str:
-    """What all verdicts of an exercise follow from: its checks, how they are judged, and the scenarios that are drawn."""
+    """What all verdicts of an exercise follow from: its checks, how they judge, and the scenarios that are drawn."""
     release = Release.load(exercise)
     engine = Path(__file__).parent
     judges = [

@@ -68,7 +68,11 @@ class Report:
 
 def register(subparsers: Any) -> None:
     """Add the instructor's commands; each sets `run`, a function from the parsed options to an exit code."""
-    grading = argparse.ArgumentParser(add_help=False)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--folder", type=Path, default=COURSE_ROOT / "build", metavar="DIR", help="the class's folder (default: build)"
+    )
+    grading = argparse.ArgumentParser(add_help=False, parents=[common])
     grading.add_argument(
         "--student", action="append", default=[], metavar="ID", help="only this learner (may be repeated)"
     )
@@ -86,11 +90,13 @@ def register(subparsers: Any) -> None:
     batch.add_argument("section", metavar="SECTION", help="its folder's name, such as 17.2-resilience")
     batch.set_defaults(run=_stopping_in_words(_batch))
 
-    feedback = subparsers.add_parser("feedback", help="write the feedback pages again, with what people have graded")
+    feedback = subparsers.add_parser(
+        "feedback", parents=[common], help="write the feedback pages again, with what people have graded"
+    )
     feedback.add_argument("sections", nargs="*", metavar="SECTION", help="these sections (default: all)")
     feedback.set_defaults(run=_stopping_in_words(_feedback))
 
-    export = subparsers.add_parser("export", help="write the scores as CSV")
+    export = subparsers.add_parser("export", parents=[common], help="write the scores as CSV")
     export.add_argument("sections", nargs="*", metavar="SECTION", help="these sections (default: all)")
     export.add_argument(
         "--format", choices=("plain", "canvas", "moodle"), default="plain", help="whose columns (default: plain)"
@@ -98,7 +104,9 @@ def register(subparsers: Any) -> None:
     export.add_argument("--to", metavar="FILE", help="where to (default: scores.csv, canvas.csv or moodle.csv here)")
     export.set_defaults(run=_stopping_in_words(_export))
 
-    samples = subparsers.add_parser("samples", help="put the sample class under build/submitted, or take it away")
+    samples = subparsers.add_parser(
+        "samples", parents=[common], help="put the sample class under build/submitted, or take it away"
+    )
     samples.add_argument("--remove", action="store_true", help="take it away, its results too")
     samples.set_defaults(run=_stopping_in_words(_samples))
 
@@ -113,8 +121,8 @@ def _autograde(options: argparse.Namespace, folder: ClassFolder) -> int:
         return _grade(options, folder, sections=())
     written = sample_class.write(folder.submitted, folder.course)
     print(
-        f"Nothing was handed in under {_shown(folder.submitted)}, so the sample class was put there: {written} notebooks.\n"
-        "Learners' own go to build/submitted/<student>/<section>/. `python -m graders samples --remove` takes the samples away.\n"
+        f"Nothing was handed in under {_shown(folder.submitted)}, so the sample class is put there: {written} notebooks.\n"
+        "Learners' own go to <student>/<section>/ there; `python -m graders samples --remove` takes the samples away.\n"
     )
     return _grade(options, folder, sections=())
 
@@ -204,8 +212,8 @@ def grade_class(
 ) -> Report:
     """Grade what was handed in, write the gradebook and the feedback pages. All sections and students if none is named.
 
-    Progress is drawn on `console` where that is a terminal. Raises AlreadyRunning, ExerciseBroken, IsolationUnavailable or
-    CellsChanged; what was graded before is kept.
+    Progress is drawn on `console` where that is a terminal. Raises AlreadyRunning, ExerciseBroken or
+    IsolationUnavailable; what was graded before is kept.
     """
     began = time.monotonic()
     report = Report()
@@ -227,7 +235,7 @@ def grade_class(
 
 
 class _Scribe:
-    """Runs a bookkeeper in one thread of its own, so that grading waits for no database and for no import of nbgrader."""
+    """Runs a bookkeeper in a thread of its own: grading waits for no database and for no import of nbgrader."""
 
     def __init__(self, book: _Bookkeeper) -> None:
         self._book = book
@@ -244,18 +252,18 @@ class _Scribe:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        finished = self._thread.submit(self._book.finish) if kind is None else None
-        closed = self._thread.submit(self._book.close)
-        for told in self._told if kind is not None else []:
+        for told in self._told if kind is not None else ():
             told.cancel()
+        if kind is None:
+            self._told.append(self._thread.submit(self._book.finish))
+        self._told.append(self._thread.submit(self._book.close))
         self._thread.shutdown(wait=True)
-        for told in [*self._told, finished, closed]:
-            if told is not None and not told.cancelled() and kind is None:
-                told.result()
+        for told in self._told if kind is None else ():
+            told.result()
 
 
 class _Bookkeeper:
-    """Writes each learner's section once all of its notebooks are settled, and commits about once a second. For one thread."""
+    """Writes each learner's section once its notebooks are settled; commits about once a second. For one thread."""
 
     _gradebook: ClassGradebook
 
@@ -318,21 +326,22 @@ class _Bookkeeper:
         self._committed = time.monotonic()
 
     def _submitted(self, student: str, section: str) -> datetime | None:
-        from graders.engine.gradebook import read_timestamp
+        from graders.engine.gradebook import read_timestamp, set_timestamp_aside
 
         source = self._folder.submitted / student / section
-        for name in _PAPERS:
-            paper = source / name
-            if paper.is_file() and not paper.is_symlink() and paper.stat().st_size <= _PAPER_BYTES:
-                target = self._folder.autograded / student / section / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.unlink(missing_ok=True)
-                shutil.copyfile(paper, target)
+        submitted = None
         try:
-            return read_timestamp(source)
+            submitted = read_timestamp(source)
         except ValueError as error:
             self._report.notices.append(f"{student}: {error}")
-            return None
+            set_timestamp_aside(source)
+        for name in _PAPERS:
+            paper, copy = source / name, self._folder.autograded / student / section / name
+            copy.unlink(missing_ok=True)
+            if paper.is_file() and not paper.is_symlink() and paper.stat().st_size <= _PAPER_BYTES:
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(paper, copy)
+        return submitted
 
 
 def write_feedback(
@@ -508,7 +517,7 @@ def _stopping_in_words(
 ) -> Callable[[argparse.Namespace], int]:
     def run(options: argparse.Namespace) -> int:
         try:
-            return command(options, ClassFolder(COURSE_ROOT / "build", COURSE_ROOT))
+            return command(options, ClassFolder(options.folder.resolve()))
         except AlreadyRunning as error:
             print(error, file=sys.stderr)
             return BAD_REQUEST

@@ -19,8 +19,8 @@ from graders.engine.limits import Limits
 
 __all__ = [
     "become_subreaper",
-    "die_with_parent",
     "become_user",
+    "die_with_parent",
     "give_up_namespaces",
     "limit_resources",
     "limit_tasks",
@@ -57,11 +57,11 @@ def die_with_parent() -> None:
 
 
 def own_namespaces(*, privileged: bool) -> None:
-    """Move to namespaces of one's own: mounts, network, IPC, host name, and processes (from the next fork on).
+    """Move to namespaces of one's own: network, IPC, host name, and processes (from the next fork on).
 
     `privileged`: the process is root and needs no user namespace; otherwise it gets one, in which its user is the same.
     """
-    kinds = _CLONE_NEWNS | _CLONE_NEWPID | _CLONE_NEWNET | _CLONE_NEWIPC | _CLONE_NEWUTS
+    kinds = _CLONE_NEWPID | _CLONE_NEWNET | _CLONE_NEWIPC | _CLONE_NEWUTS
     if privileged:
         _call("unshare", _LIBC.unshare(kinds))
     else:
@@ -69,10 +69,11 @@ def own_namespaces(*, privileged: bool) -> None:
 
 
 def own_file_systems(home: str, disk: int) -> None:
-    """Empty, size-capped file systems at `home` and /dev/shm (together `disk` bytes), and a /proc of one's own processes.
+    """Mounts of one's own: an empty file system at `home` and /dev/shm (together `disk` bytes), and /proc.
 
-    Call it in the first process of the new process namespace.
+    Call it in the first process of the new process namespace. Its parent goes on seeing /proc as it was.
     """
+    _call("unshare", _LIBC.unshare(_CLONE_NEWNS))
     _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
     _mount("tmpfs", home, "tmpfs", _MS_NOSUID | _MS_NODEV, f"size={disk},nr_inodes=4096,mode=1777")
     shared_memory = Path(home, ".shm")
@@ -84,7 +85,7 @@ def own_file_systems(home: str, disk: int) -> None:
 
 
 def become_user(user: int, *, reading: bool) -> None:
-    """Leave root for good: become `user`, in no group. `reading`: files that root can read stay readable, and no more."""
+    """Leave root for good: become `user`, in no group. `reading`: what root can read stays readable."""
     os.setgroups([])
     os.setresgid(user, user, user)
     _prctl(_PR_SET_KEEPCAPS, int(reading))
@@ -97,7 +98,7 @@ def become_user(user: int, *, reading: bool) -> None:
 def give_up_namespaces(*, inside: bool) -> None:
     """Lose every capability, and the way to new ones: no namespace can be made within.
 
-    `inside`: the process has a user namespace of its own already. Otherwise it gets one, unless the machine grants none.
+    `inside`: the process has a user namespace of its own already. If not, it gets one where the machine grants it.
     """
     if not inside:
         try:
@@ -126,10 +127,13 @@ def limit_resources(limits: Limits) -> None:
         resource.setrlimit(getattr(resource, name), (bound, bound))
 
 
-def limit_tasks(tasks: int) -> None:
-    """Bound processes and threads, beyond those that this user has already. The kernel exempts root."""
+def limit_tasks(tasks: int, *, alone: bool) -> None:
+    """Bound processes and threads. The kernel counts those of a user (in a user namespace), and exempts root.
+
+    `alone`: nobody else is this user; otherwise those that the user has already are allowed on top.
+    """
     if hasattr(resource, "RLIMIT_NPROC"):
-        bound = tasks + _tasks_of(os.getuid())
+        bound = tasks if alone else tasks + _tasks_of(os.getuid())
         _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
         bound = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
         resource.setrlimit(resource.RLIMIT_NPROC, (bound, bound))

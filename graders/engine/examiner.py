@@ -1,4 +1,4 @@
-"""The examiner: runs the trusted check cells, has scenarios driven in a runner, judges the histories, writes the verdict.
+"""The examiner: runs the trusted check cells, has scenarios driven in a runner, judges the histories, writes a verdict.
 
 It never imports or executes an answer. A check without its record has no points.
 """
@@ -15,7 +15,7 @@ from typing import Any
 from graders.course import Exercise, find
 from graders.engine.answer import Answer
 from graders.engine.isolation import Isolation, IsolationUnavailable, isolation_named
-from graders.engine.limits import Limits
+from graders.engine.limits import DEFAULT_LIMITS, Limits
 from graders.engine.material import Material
 from graders.engine.release import ExerciseBroken, TestCell
 from graders.engine.session import Session
@@ -34,7 +34,7 @@ def grade(
     *,
     seed: int | None = None,
     isolation: str | Isolation = "process",
-    limits: Limits = Limits(),
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Verdict:
     """Grade one answer. Without `seed`, a secret one is drawn; the verdict records it, and it replays the grading.
 
@@ -52,7 +52,7 @@ class Engine:
     """
 
     def __init__(
-        self, *, isolation: str | Isolation = "process", limits: Limits = Limits(), scale: float = 1.0
+        self, *, isolation: str | Isolation = "process", limits: Limits = DEFAULT_LIMITS, scale: float = 1.0
     ) -> None:
         """`scale`: how many scenarios are drawn, as a multiple of what a notebook draws."""
         self._isolation = isolation_named(isolation) if isinstance(isolation, str) else isolation
@@ -158,5 +158,7 @@ def _examined(test: TestCell, material: Material, session: Session, seed: int, s
 
 def _without_record(test: TestCell, material: Material, words: str) -> CheckVerdict:
     title = material.checks[test.id].title if test.id in material.checks else test.id
-    card = Card(test.id, title, observed=f"nothing, because {words}; this is a fault of the course, tell your instructor")
+    card = Card(
+        test.id, title, observed=f"nothing, because {words}; this is a fault of the course, tell your instructor"
+    )
     return CheckVerdict(test.id, title, 0, test.points, "error", card.text(), card=card.as_json())

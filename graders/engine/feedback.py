@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -49,7 +50,7 @@ _FLAG_LENGTH = 200
 class Marks:
     """What the gradebook is told about one graded notebook.
 
-    `points` by grade cell, None where a person must grade; `comments` by solution cell, None where there is nothing to say;
+    `points` by grade cell, None where a person must grade; `comments` by solution cell, None where there is none;
     `rewritten` are the hand-graded cells whose text is not what was graded before.
     """
 
@@ -96,7 +97,7 @@ class GradedNotebook:
 def graded_notebook(
     exercise: Exercise, sources: Mapping[str, str], verdict: Verdict | None, *, key: str = "", problem: str = ""
 ) -> dict[str, Any]:
-    """The release notebook with a learner's `sources` in its solution cells, and the outcome of each check as its output.
+    """The release notebook with a learner's `sources` in its solution cells, and what each check found as its output.
 
     A notebook of format 4 as plain data. Without a verdict, every check shows `problem`. Raises ExerciseBroken.
     """
@@ -161,7 +162,7 @@ def written_answers(path: Path, exercise: Exercise) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for cell in json.loads(path.read_text(encoding="utf-8-sig"))["cells"]:
         grade_id = _submitted_id(cell)
-        if grade_id in wanted and isinstance(cell.get("source"), str | list):
+        if grade_id is not None and grade_id in wanted and isinstance(cell.get("source"), str | list):
             found.setdefault(grade_id, []).append("".join(part for part in cell["source"] if isinstance(part, str)))
     return {grade_id: "\n\n".join(parts) for grade_id, parts in found.items()}
 
@@ -197,10 +198,12 @@ def _output(check: CheckVerdict | None, problem: str) -> dict[str, Any]:
 
 def _card(check: CheckVerdict) -> tuple[str, str]:
     """A failed check as HTML and as plain text."""
-    if check.card is not None:
-        card = Card.from_json(check.card)
-        return _sound(card.html()), _sound(card.text())
     text = _sound(check.message or check.status)
+    if check.card is not None:
+        # A history is a runner's word for word: what cannot be drawn is told.
+        with suppress(ValueError, TypeError, KeyError, AttributeError, ArithmeticError):
+            card = Card.from_json(check.card)
+            return _sound(card.html()), _sound(card.text())
     return f"<pre>{escape(text)}</pre>", text
 
 

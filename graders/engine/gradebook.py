@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,7 +30,7 @@ from nbgrader.api import (
     SubmittedNotebook,
 )
 from nbgrader.preprocessors import AssignLatePenalties, SaveCells
-from nbgrader.utils import is_grade, is_locked, is_solution, parse_utc, setenv
+from nbgrader.utils import is_grade, is_locked, is_solution, parse_utc
 from sqlalchemy import func, select
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
@@ -47,6 +48,7 @@ __all__ = [
     "read_marks",
     "read_scores",
     "read_timestamp",
+    "set_timestamp_aside",
 ]
 
 _TIMESTAMP_BYTES = 200
@@ -89,15 +91,14 @@ class ClassGradebook:
     """An open gradebook. One at a time writes; use it as a context manager, in one thread."""
 
     def __init__(self, url: str, course: Path) -> None:
-        """Open or create the gradebook at an SQLAlchemy `url`; `course` holds nbgrader_config.py (course id, late penalties)."""
+        """Open or create the gradebook at an SQLAlchemy `url`. nbgrader_config.py says how lateness counts."""
         config = nbgrader_config(course)
         self._url = url
         late = AssignLatePenalties(config=config)
         late.init_plugin()
         self._late_penalty: LatePenalty = late.plugin_inst.late_submission_penalty
-        # A new gradebook asks the program `alembic` for its version, by name.
-        with setenv(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"):
-            self._gradebook = Gradebook(self._url, config.CourseDirectory.get("course_id") or "default_course")
+        with _own_programs_first():
+            self._gradebook = Gradebook(url, config.CourseDirectory.get("course_id") or "default_course")
         self._db = self._gradebook.db
         self._sections: dict[str, _Section] = {}
 
@@ -138,7 +139,7 @@ class ClassGradebook:
             except RuntimeError:
                 raise CellsChanged(
                     f"{exercise.slug} has gained or lost graded cells since its first submission was recorded. Move "
-                    f"{self._url.removeprefix('sqlite:///')} away and run again: verdicts are kept, hand-given points are not."
+                    f"{self._url.removeprefix('sqlite:///')} away and run again: verdicts stay, points by hand do not."
                 ) from None
             self._db.expire_all()
             self._sections.pop(exercise.section, None)
@@ -305,7 +306,7 @@ def read_marks(gradebook: Gradebook, section: str) -> dict[str, LearnerMarks]:
 
 
 def read_scores(gradebook: Gradebook, sections: Iterable[str] = (), students: Iterable[str] = ()) -> list[Score]:
-    """One score for each learner in each section; a learner who handed nothing in has 0. All of them if none is named."""
+    """One score for each learner in each section, 0 for one who handed nothing in. All of them if none is named."""
     wanted, chosen = set(sections), set(students)
     people = gradebook.db.execute(
         select(Student.id, Student.last_name, Student.first_name, Student.email, Student.lms_user_id).order_by(
@@ -335,20 +336,39 @@ def read_timestamp(folder: Path) -> datetime | None:
     Raises ValueError with a sentence for a file that holds no time.
     """
     path = folder / "timestamp.txt"
-    if not path.is_file() or path.is_symlink():
+    if not path.exists() and not path.is_symlink():
         return None
-    with open(path, "rb") as file:
-        text = file.read(_TIMESTAMP_BYTES).decode("utf-8", "replace").strip()
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > _TIMESTAMP_BYTES:
+        raise ValueError("timestamp.txt is no small regular file; the submission counts as in time.")
+    text = path.read_bytes().decode("utf-8", "replace").strip()
     try:
-        return parse_utc(text) if text else None
+        if text:
+            return parse_utc(text)
     except (ValueError, OverflowError, TypeError):
-        raise ValueError(f"timestamp.txt holds no time ({text[:40]!r}); the submission counts as in time.") from None
+        pass
+    raise ValueError(f"timestamp.txt holds no time ({text[:40]!r}); the submission counts as in time.")
+
+
+def set_timestamp_aside(folder: Path) -> None:
+    """Rename a timestamp that holds no time: Formgrader's list of the whole class would stop at it."""
+    (folder / "timestamp.txt").rename(folder / ".timestamp.txt.unreadable")
 
 
 def nbgrader_config(course: Path) -> Config:
     """What nbgrader_config.py of a course says; empty without one."""
     path = course / "nbgrader_config.py"
     return PyFileConfigLoader(path.name, path=str(course)).load_config() if path.exists() else Config()
+
+
+@contextmanager
+def _own_programs_first() -> Iterator[None]:
+    """A new gradebook asks the program `alembic` for its version, by name: the one beside this Python must answer."""
+    path = os.environ.get("PATH", os.defpath)
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{path}"
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = path
 
 
 @dataclass(frozen=True)
@@ -368,7 +388,7 @@ class _Section:
 
 
 def _needs_a_person(grade: Grade, name: str, points: float | None, marks: Marks) -> bool:
-    """Whether somebody must look (again). What a person has seen, and what has not changed since, is not asked for twice."""
+    """Whether somebody must look (again). What a person has seen and nobody has changed is not asked for twice."""
     if points is None:
         return name in marks.rewritten or grade.needs_manual_grade is not False
     return grade.manual_score is not None and (bool(grade.needs_manual_grade) or grade.auto_score != points)

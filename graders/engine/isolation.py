@@ -19,7 +19,14 @@ from typing import IO
 from graders.course import COURSE_ROOT
 from graders.engine.keeper import Confinement
 
-__all__ = ["ISOLATIONS", "BubblewrapIsolation", "Isolation", "IsolationUnavailable", "ProcessIsolation", "isolation_named"]
+__all__ = [
+    "ISOLATIONS",
+    "BubblewrapIsolation",
+    "Isolation",
+    "IsolationUnavailable",
+    "ProcessIsolation",
+    "isolation_named",
+]
 
 
 class IsolationUnavailable(Exception):
@@ -30,21 +37,24 @@ class Isolation(ABC):
     """Starts the warm process for one exercise."""
 
     name: str
-
-    @property
-    @abstractmethod
-    def confinement(self) -> Confinement:
-        """What the keepers of that process do to each runner."""
+    confinement: Confinement
+    """What the keepers of the warm process do to each runner."""
+    advice: str = ""
+    """What to do where it cannot be had."""
 
     @abstractmethod
     def command(self, program: Sequence[str], withheld: Sequence[str]) -> tuple[list[str], list[int]]:
         """The command that runs `program` set apart, without the modules `withheld`; and descriptors that it reads."""
 
+    def unavailable(self, reason: str) -> IsolationUnavailable:
+        """What to raise where this isolation cannot be had."""
+        return IsolationUnavailable(f"Answers cannot be isolated by {self.name} here: {reason}. {self.advice}".rstrip())
+
     def start(self, withheld: Sequence[str]) -> Started:
         """Start the warm process. Raises IsolationUnavailable."""
         ours, theirs = socket.socketpair()
         program = [sys.executable, "-s", "-P", "-m", "graders.engine.zygote", str(theirs.fileno())]
-        errors = tempfile.TemporaryFile()
+        errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process that writes to it
         descriptors: list[int] = []
         try:
             command, descriptors = self.command(program, withheld)
@@ -61,7 +71,7 @@ class Isolation(ABC):
         except OSError as error:
             ours.close()
             errors.close()
-            raise IsolationUnavailable(f"The process that runs answers could not be started: {error}.") from None
+            raise self.unavailable(f"the process that runs answers could not be started ({error})") from None
         finally:
             theirs.close()
             for descriptor in descriptors:
@@ -88,7 +98,7 @@ class Started:
         """End it and everything that was forked from it; return when they are gone."""
         self.control.close()
         try:
-            self._process.wait(timeout=10)
+            self._process.wait(timeout=30)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -112,20 +122,21 @@ class ProcessIsolation(Isolation):
 
 
 class BubblewrapIsolation(Isolation):
-    """A sandbox: only what Python and the course need, read-only; no network; and namespaces of its own for each runner.
+    """A sandbox with what Python and the course need, read-only, and no network; in it, namespaces for each runner.
 
     What is withheld, sources, answers, other people's work and the gradebook are not in it at all.
     """
 
     name = "bubblewrap"
+    advice = "To grade code that you trust without a sandbox, use --isolation=process."
     confinement = Confinement(namespaces=True)
 
     def command(self, program: Sequence[str], withheld: Sequence[str]) -> tuple[list[str], list[int]]:
         if sys.platform != "linux":
-            raise IsolationUnavailable(f"Sandboxed grading needs Linux. {_ADVICE}")
+            raise self.unavailable("it needs Linux")
         bubblewrap = shutil.which("bwrap")
         if bubblewrap is None:
-            raise IsolationUnavailable(f"Sandboxed grading needs bubblewrap (`apt install bubblewrap`). {_ADVICE}")
+            raise self.unavailable("it is not installed (apt install bubblewrap)")
         files = {path: _in_memory(text) for path, text in _SYSTEM_FILES.items()}
         command = [bubblewrap, "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
         if os.geteuid() == 0:
@@ -142,7 +153,6 @@ class BubblewrapIsolation(Isolation):
         return command, list(files.values())
 
 
-_ADVICE = "To grade without a sandbox, code that you trust only: --isolation=process."
 _NOBODY = "65534"
 _KEEPER_CAPABILITIES = (
     "CAP_SYS_ADMIN",
@@ -167,7 +177,7 @@ _HIDDEN_PARTS = ("graders/answers", "solutions", "chapters", "build", "tests")
 
 def _mounts(withheld: Sequence[str]) -> list[str]:
     """Read-only mounts of Python and the course, as options of bubblewrap, with holes where something is withheld."""
-    python = dict.fromkeys(os.path.realpath(prefix) for prefix in (sys.base_prefix, sys.prefix))
+    python = (sys.base_prefix, sys.prefix)
     course = [str(COURSE_ROOT / part) for part in _COURSE_PARTS]
     shown: list[str] = []
     options: list[str] = []
@@ -179,6 +189,7 @@ def _mounts(withheld: Sequence[str]) -> list[str]:
         elif os.path.isdir(path):
             options += [*_folders_above(path), "--ro-bind", path, path]
             shown.append(path)
+    options += _links_to_program(sys.executable, shown)
     for path in _SYSTEM_DATA:
         options += ["--ro-bind-try", path, path]
     for part in _HIDDEN_PARTS:
@@ -188,6 +199,18 @@ def _mounts(withheld: Sequence[str]) -> list[str]:
     for module in withheld:
         options += _without_module(COURSE_ROOT.joinpath(*module.split(".")))
     return options
+
+
+def _links_to_program(path: str, shown: Sequence[str]) -> list[str]:
+    """The links between the name by which Python was started and its file, those that no mount shows."""
+    options: list[str] = []
+    while True:
+        inside = any(Path(path).is_relative_to(parent) for parent in shown)
+        if not os.path.islink(path):
+            return options if inside else [*options, *_folders_above(path), "--ro-bind", path, path]
+        if not inside:
+            options += [*_folders_above(path), "--symlink", os.readlink(path), path]
+        path = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))
 
 
 def _without_module(module: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""The keeper of one runner: forks it, watches what it uses, ends it, and reports how it ended once nothing of it is left.
+"""The keeper of one runner: forks it, watches what it uses, ends it, and reports its end when nothing of it is left.
 
 No code of an answer ever runs in a keeper. Its report is sent after the last process of the answer is gone.
 """
@@ -17,6 +17,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, NoReturn
 
@@ -29,7 +30,6 @@ __all__ = ["Confinement", "end_descendants", "keep"]
 _TICK = 0.05
 _PAUSE = 0.005
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-_PAGE = resource.getpagesize()
 _RUNNER_SOCKET = 3
 _FIRST_USER, _USERS = 60_600, 500
 """Users that no distribution gives to anybody (systemd.io, "Users, Groups, UIDs and GIDs on systemd Systems")."""
@@ -41,8 +41,8 @@ _PRIVATE_HOME = "/tmp"
 class Confinement:
     """How a runner is set apart from the process that it is forked from.
 
-    `namespaces`: it has its own processes, mounts, network and IPC. Without, it shares the machine with everybody, under
-    limits alone. Either way, where the zygote is root the runner becomes another user, one that nobody else is.
+    `namespaces`: it has its own processes, mounts, network and IPC. Without, limits alone set it apart. Either way, the
+    runner of a zygote that is root becomes a user that nobody else is.
     """
 
     namespaces: bool = False
@@ -59,14 +59,13 @@ def keep(
     run: Callable[[socket.socket, str], NoReturn],
 ) -> NoReturn:
     """Be the keeper of one answer, in a process forked for it. `run` is what the runner does once it is confined."""
-    try:
-        report = _Keeper(runner_socket, examiner, limits, confinement, run).report()
-    except OSError as error:
-        report = {"unconfined": str(error)}
-    try:
-        examiner.send(report)
-    except Closed:
-        pass
+    with suppress(Closed):
+        try:
+            keeper = _Keeper(runner_socket, examiner, limits, confinement, run)
+        except OSError as error:
+            examiner.send({"unconfined": str(error)})
+        else:
+            examiner.send(keeper.report())
     os._exit(0)
 
 
@@ -87,10 +86,10 @@ def end_descendants(grace: float = 0.0) -> None:
 
 @dataclass
 class _Usage:
-    """What a process tree uses now."""
+    """What a process tree uses now; `memory` is what it does not share with files."""
 
     processes: int = 0
-    private_memory: int = 0
+    memory: int = 0
     cpu: float = 0.0
 
 
@@ -130,6 +129,7 @@ class _Keeper:
         self._confinement = confinement
         self._captured = _Capture(limits.output)
         self._killed: str | None = None
+        self._began = time.monotonic()
         self._spent_before = 0.0
         self._budget = limits.start_seconds
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -169,6 +169,7 @@ class _Keeper:
             "killed": self._killed,
             "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
             "code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
+            "seconds": time.monotonic() - self._began,
             "cpu": used.ru_utime + used.ru_stime,
             "peak_memory": used.ru_maxrss * 1024,
             "printed": self._captured.data.decode("utf-8", "replace"),
@@ -209,7 +210,7 @@ class _Keeper:
         used = self._used()
         if used.processes > self._limits.processes:
             self._kill("processes")
-        elif used.private_memory > self._limits.memory:
+        elif used.memory > self._limits.memory:
             self._kill("memory")
         elif used.cpu - self._spent_before > self._budget:
             self._kill("cpu")
@@ -220,9 +221,9 @@ class _Keeper:
         pids = _tree(self._runner, at_most=self._limits.processes + 1)
         for pid in pids:
             _add(usage, pid)
-        if usage.private_memory > self._limits.memory:
+        if usage.memory > self._limits.memory:
             # Pages shared since a fork were counted once per process: count each once.
-            usage.private_memory = sum(map(_proportional_memory, pids))
+            usage.memory = sum(map(_proportional_memory, pids))
         return usage
 
     def _kill(self, reason: str) -> None:
@@ -242,8 +243,6 @@ class _Keeper:
     ) -> NoReturn:
         try:
             os.setsid()
-            # Its keeper and the examiner come first, also in a flood of its processes.
-            os.nice(5)
             namespaces, user = self._confinement.namespaces, self._user
             if namespaces:
                 confine.own_file_systems(self._home, self._limits.disk)
@@ -251,7 +250,7 @@ class _Keeper:
                 confine.become_user(user, reading=not namespaces)
             if namespaces:
                 confine.give_up_namespaces(inside=user is None)
-            confine.limit_tasks(self._limits.tasks)
+            confine.limit_tasks(self._limits.tasks, alone=namespaces or user is not None)
             # After the change of user, which clears it.
             confine.die_with_parent()
             confine.limit_resources(self._limits)
@@ -302,36 +301,35 @@ def _add(usage: _Usage, pid: int) -> None:
     try:
         with open(f"/proc/{pid}/stat") as file:
             fields = file.read().rpartition(")")[2].split()
-        with open(f"/proc/{pid}/statm") as file:
-            _, resident, shared, *_ = map(int, file.read().split())
     except OSError:
         return
     usage.processes += 1
-    usage.private_memory += (resident - shared) * _PAGE
+    usage.memory += _kibibytes(f"/proc/{pid}/status", ("RssAnon:", "RssShmem:"))
     # utime, stime, and those of children that were waited for.
     usage.cpu += sum(int(ticks) for ticks in fields[11:15]) / _TICKS_PER_SECOND
 
 
 def _proportional_memory(pid: int) -> int:
+    return _kibibytes(f"/proc/{pid}/smaps_rollup", ("Pss_Anon:", "Pss_Shmem:"))
+
+
+def _kibibytes(path: str, names: tuple[str, ...]) -> int:
+    """The sum of some fields of a /proc file, in bytes."""
     try:
-        with open(f"/proc/{pid}/smaps_rollup") as file:
-            return sum(int(line.split()[1]) << 10 for line in file if line.startswith("Pss_Anon:"))
+        with open(path) as file:
+            return sum(int(line.split()[1]) << 10 for line in file if line.startswith(names))
     except OSError:
         return 0
 
 
 def _signal(pid: int, number: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _signal_group(leader: int) -> None:
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def _readable(descriptor: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-__all__ = ["Limits"]
+__all__ = ["DEFAULT_LIMITS", "Limits"]
 
 _MIB = 1 << 20
 
@@ -13,8 +13,8 @@ _MIB = 1 << 20
 class Limits:
     """The limits of one answer's process tree.
 
-    The times are CPU seconds of the answer's own processes, so that a busy machine harms nobody; the wall clock stops an
-    answer that waits for ever, at `wall_factor` times the CPU limit.
+    The times are CPU seconds of the answer's own processes, so that a busy machine harms nobody. An answer that waits
+    for ever is stopped by the wall clock, at `wall_factor` times the CPU limit.
     """
 
     memory: int = 1024 * _MIB
@@ -31,8 +31,11 @@ class Limits:
     start_seconds: float = 10.0
     """The set-up cells and the solution cells."""
     check_seconds: float = 10.0
-    answer_seconds: float = 40.0
-    wall_factor: float = 4.0
+    answer_seconds: float = 30.0
+    wall_factor: float = 5.0
 
     def as_json(self) -> dict[str, float]:
         return asdict(self)
+
+
+DEFAULT_LIMITS = Limits()

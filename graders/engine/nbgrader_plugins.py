@@ -23,7 +23,14 @@ from traitlets import Unicode
 from graders.course import exercises, find
 from graders.engine.batch import DEFAULT_ISOLATION, ClassFolder, GradingPool, Handed, Outcome, Verdicts
 from graders.engine.feedback import GRADING, marks_of
-from graders.engine.gradebook import ClassGradebook, Score, nbgrader_config, read_scores, read_timestamp
+from graders.engine.gradebook import (
+    ClassGradebook,
+    Score,
+    nbgrader_config,
+    read_scores,
+    read_timestamp,
+    set_timestamp_aside,
+)
 
 __all__ = [
     "CanvasExport",
@@ -50,7 +57,7 @@ def prepare(*, assignment: str, student: str, notebooks: Sequence[str]) -> None:
             read_timestamp(folder)
         except ValueError as error:
             app_log.warning("%s: %s", folder, error)
-            (folder / "timestamp.txt").rename(folder / "timestamp.txt.unreadable")
+            set_timestamp_aside(folder)
 
 
 class SubmissionExporter(NotebookExporter):
@@ -61,6 +68,7 @@ class SubmissionExporter(NotebookExporter):
 
     isolation = Unicode(DEFAULT_ISOLATION, help="How answers are set apart while they are graded.").tag(config=True)
 
+    parent: Any
     _pool: GradingPool | None = None
 
     def from_filename(
@@ -92,7 +100,7 @@ class SubmissionExporter(NotebookExporter):
 
 
 class GradeWithEngine(NbGraderPreprocessor):
-    """In the place of nbgrader's sanitizing and execution: the submitted notebook becomes the rebuilt and graded one."""
+    """In the place of nbgrader's sanitizing and execution: a submitted notebook becomes the rebuilt, graded one."""
 
     def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
         exporter, names = self.parent, resources["nbgrader"]
@@ -139,8 +147,11 @@ class PlainExport(ExportPlugin):
 
     def rows(self, scores: Sequence[Score]) -> list[list[Any]]:
         """The lines of the file, its header first."""
-        header = "student last_name first_name email section submitted_utc seconds_late score late_penalty total max complete"
-        return [header.split()] + [
+        who, what = (
+            "student last_name first_name email",
+            "submitted_utc seconds_late score late_penalty total max complete",
+        )
+        return [[*who.split(), "section", *what.split()]] + [
             [
                 score.student,
                 score.last_name,

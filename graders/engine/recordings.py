@@ -1,4 +1,4 @@
-"""Checks what a runner claims to have recorded, before a judge or a card sees it. Everything here comes from untrusted code."""
+"""Checks what a runner claims to have recorded, before a judge or a card sees it: none of it is trusted."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from graders.course import Exercise
 
-__all__ = ["ManualCell", "Release", "ExerciseBroken", "TestCell", "cell_source"]
+__all__ = ["ExerciseBroken", "ManualCell", "Release", "TestCell", "cell_source"]
 
 
 class ExerciseBroken(Exception):

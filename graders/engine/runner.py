@@ -16,15 +16,15 @@ import sys
 import threading
 import traceback
 import types
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from typing import Any
+from typing import Any, NoReturn
 
 from graders.engine.wire import Channel, Closed
 from graders.kit import Check, Plan, Recording, checks_in, play
 
-__all__ = ["Withheld", "driver_module", "enter", "imports_of"]
+__all__ = ["ChecksElsewhere", "Withheld", "driver_module", "enter", "imports_of"]
 
 _TEXT = 2_000
 _STACK = 2 << 20
@@ -42,6 +42,18 @@ class Withheld(MetaPathFinder):
         if any(fullname == name or fullname.startswith(name + ".") for name in self._names):
             raise ModuleNotFoundError(f"{fullname} is not available while an answer is graded", name=fullname)
         return None
+
+
+class ChecksElsewhere:
+    """`check` where answers run: the examiner has the checks, so calling one of these does nothing."""
+
+    def __init__(self, exercise: str) -> None:
+        """In place of `checks_for`, which looks for sources that are not there."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *answers: None
 
 
 @functools.lru_cache(maxsize=8)
@@ -71,13 +83,13 @@ def imports_of(sources: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def enter(channel: Channel, home: str) -> None:
+def enter(channel: Channel, home: str) -> NoReturn:
     """Become the runner of one answer: the last trusted step in a fork. Never returns."""
     os.chdir(home)
     os.environ.update(HOME=home, TMPDIR=home, HYPOTHESIS_STORAGE_DIRECTORY=home)
-    sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
-    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
-    sys.stdin = open(0, encoding="utf-8", closefd=False)
+    sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
+    sys.stdout = os.fdopen(1, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
+    sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
     threading.stack_size(_STACK)
     code = _FAILED
     try:
@@ -115,7 +127,9 @@ def _reply(request: dict[str, Any], namespace: dict[str, Any], checks: dict[str,
                         return {"trouble": trouble}
                 return {}
             case "start":
-                return {"troubles": {cell: _run_cell(cell, source, namespace) for cell, source in request["cells"].items()}}
+                return {
+                    "troubles": {cell: _run_cell(cell, source, namespace) for cell, source in request["cells"].items()}
+                }
             case "check":
                 module = driver_module(request["source"], request["module"], request["file"])
                 checks.clear()
@@ -153,7 +167,7 @@ def _ran_out_of_memory(recording: Recording) -> bool:
 
 
 def _notebook_namespace() -> dict[str, Any]:
-    """What a kernel gives a notebook: a `__main__` module, so that dataclasses, pickle and type hints find their names."""
+    """A `__main__` module as in a kernel: dataclasses, pickle and type hints look their names up in it."""
     main = types.ModuleType("__main__")
     main.__dict__["__builtins__"] = builtins
     sys.modules["__main__"] = main

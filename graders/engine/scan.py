@@ -42,12 +42,11 @@ _ATTRIBUTES = {
     "__subclasses__": "every class of the process",
     "__globals__": "the variables of other modules",
     "__code__": "compiled code",
-    "_exit": "the end of its process",
     "get_objects": "objects of other code through gc",
     "get_referrers": "objects of other code through gc",
     "register_at_fork": "a fork hook",
 }
-_WRITES = {"modules": "sys.modules", "__import__": "the import machinery", "__dict__": "the inside of another object"}
+_WRITES = {"modules": "sys.modules", "__dict__": "the inside of another module"}
 
 
 def suspicious(source: str) -> list[str]:
@@ -79,6 +78,8 @@ def _findings(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 for alias in names:
                     if what := _ATTRIBUTES.get(alias.name) or _module(f"{module}.{alias.name}"):
                         yield node.lineno, what
+            case ast.Attribute(value=ast.Name("os"), attr="_exit"):
+                yield node.lineno, "the end of its process"
             case ast.Attribute(attr=attribute) if attribute in _ATTRIBUTES:
                 yield node.lineno, _ATTRIBUTES[attribute]
             case ast.Call(func=ast.Name(id="__import__" | "exec" | "eval" as name)):
@@ -112,11 +113,15 @@ def _written(target: ast.expr, imported: set[str]) -> Iterator[tuple[int, str]]:
         case ast.Tuple(elts=parts) | ast.List(elts=parts):
             for part in parts:
                 yield from _written(part, imported)
-        case ast.Subscript(value=ast.Attribute(attr=attribute)) if attribute in _WRITES:
-            yield target.lineno, f"{_WRITES[attribute]}, which it changes"
-        case ast.Attribute(value=owner, attr=attribute):
-            root = owner
-            while isinstance(root, ast.Attribute):
-                root = root.value
-            if isinstance(root, ast.Name) and root.id in imported:
-                yield target.lineno, f"{ast.unparse(owner)}.{attribute}, which it changes".replace(".,", ",")
+        case ast.Subscript(value=ast.Attribute(attr=attribute) as owner) if attribute in _WRITES:
+            if _root(owner) in imported:
+                yield target.lineno, f"{_WRITES[attribute]}, which it changes"
+        case ast.Attribute(value=owner) if _root(owner) in imported:
+            yield target.lineno, f"{ast.unparse(owner)}, which it changes"
+
+
+def _root(owner: ast.expr) -> str | None:
+    """The name on which a chain of attributes begins."""
+    while isinstance(owner, ast.Attribute):
+        owner = owner.value
+    return owner.id if isinstance(owner, ast.Name) else None

@@ -11,7 +11,6 @@ import time
 from typing import Any
 
 from graders.engine.answer import Answer
-from graders.engine.isolation import IsolationUnavailable
 from graders.engine.recordings import BadRecording, checked_recordings
 from graders.engine.release import ExerciseBroken
 from graders.engine.warm import Warm
@@ -20,6 +19,8 @@ from graders.kit import Check, Driver, Plan, Recording, RunnerLost, Scenario
 
 __all__ = ["Session"]
 
+_SETUP_SECONDS = 120.0
+"""For trusted cells: where they are late, the machine is slow, and no answer pays for it."""
 _REPORT_SECONDS = 20.0
 _END_SECONDS = 1.0
 """How long a runner that closed its connection may take to end by itself, before it is ended."""
@@ -38,18 +39,18 @@ class Session:
         self._runner: _Runner | None = None
         self._never_starts: RunnerLost | None = None
         self._spent = 0.0
-        stubs = warm.material.release.stubs
-        self._unanswered = [cell for cell, stub in stubs.items() if answer.is_unanswered(cell, stub)]
+        self._stubs = warm.material.release.stubs
+        self._unanswered = [cell for cell, stub in self._stubs.items() if answer.is_unanswered(cell, stub)]
 
     def unanswered(self) -> str:
         """Words that say so where nothing was written at all; such an answer is not run."""
-        if len(self._unanswered) < len(self._warm.material.release.stubs):
+        if len(self._unanswered) < len(self._stubs):
             return ""
         return f"nothing is written yet in {_listed(self._unanswered)}"
 
     def driver(self, check: Check, names: tuple[str, ...]) -> Driver:
         """What drives the objects with these names through scenarios of one check. It raises RunnerLost."""
-        deadline = time.monotonic() + self._budget * self._warm.limits.wall_factor
+        deadline = self._deadline(self._budget)
 
         def drive(scenario: Scenario, plan: Plan) -> list[Recording]:
             runner = self._ready_for(check)
@@ -82,14 +83,10 @@ class Session:
         return max(0.0, min(limits.check_seconds, limits.answer_seconds - self._spent))
 
     def _ready_for(self, check: Check) -> _Runner:
+        """A runner that can drive this check."""
         if self._never_starts:
             raise self._never_starts
-        if self._runner is None:
-            if not self._budget:
-                seconds = self._warm.limits.answer_seconds
-                raise RunnerLost("timeout", f"the {seconds:g} s for all checks of this answer were used up before this one")
-            self._runner = self._started()
-        runner = self._runner
+        runner = self._runner or self._started()
         if runner.check != check.id:
             material = self._warm.material
             request = {
@@ -100,30 +97,21 @@ class Session:
                 "file": str(material.exercise.checks),
             }
             runner.budget(self._budget)
-            self._asked(runner, request, time.monotonic() + self._warm.limits.start_seconds * self._warm.limits.wall_factor)
+            self._asked(runner, request, self._deadline(self._warm.limits.start_seconds))
             runner.check = check.id
         return runner
 
     def _started(self) -> _Runner:
         """A runner that has executed the set-up cells and the answer's cells."""
         limits = self._warm.limits
-        deadline = time.monotonic() + limits.start_seconds * limits.wall_factor
-        runner = _Runner(*self._warm.fork())
-        release = self._warm.material.release
+        if not self._budget:
+            used_up = f"the {limits.answer_seconds:g} s for all checks of this answer were used up before this one"
+            raise RunnerLost("timeout", used_up)
+        runner = self._set_up()
+        cells = {cell: self._answer.cells[cell] for cell in self._stubs if cell in self._answer.cells}
+        runner.budget(limits.start_seconds)
         try:
-            trouble = runner.ask({"op": "setup", "cells": list(release.setup)}, deadline).get("trouble")
-            words = f"{trouble['kind']}: {trouble['message']}" if trouble else ""
-        except (Closed, Late, Garbled):
-            report = runner.end()
-            self._account(report)
-            words = report.get("printed", "").strip().rpartition("\n")[2] or "it ended its process"
-        if words:
-            runner.end()
-            exercise = self._warm.material.exercise
-            raise ExerciseBroken(f"The set-up cell of {exercise.slug} does not run ({words}); no answer can be graded.")
-        try:
-            cells = {cell: self._answer.cells[cell] for cell in release.stubs if cell in self._answer.cells}
-            reply = self._asked(runner, {"op": "start", "cells": cells}, deadline)
+            reply = self._asked(runner, {"op": "start", "cells": cells}, self._deadline(limits.start_seconds))
             runner.troubles = _checked_troubles(reply.get("troubles"), cells)
             if any(trouble["kind"] == "MemoryError" for trouble in runner.troubles.values()):
                 raise self._lost(runner, "out_of_memory", self._memory_words)
@@ -133,6 +121,32 @@ class Session:
         for cell, trouble in runner.troubles.items():
             self._flag(f"{cell}: {_in_words(trouble)}")
         return runner
+
+    def _set_up(self) -> _Runner:
+        """A runner that has executed the set-up cells, which are trusted: no answer pays where they fail."""
+        words = "its process was lost"
+        for _ in range(2):  # once more, where an earlier answer ended the warm process
+            self._runner = runner = _Runner(*self._warm.fork())
+            request = {"op": "setup", "cells": list(self._warm.material.release.setup)}
+            try:
+                trouble = runner.ask(request, time.monotonic() + _SETUP_SECONDS).get("trouble")
+            except (Closed, Late, Garbled):
+                report = runner.end()
+                self._runner = None
+                self._account(report)
+                if not report:
+                    continue
+                words = report["printed"].strip().rpartition("\n")[2] or self._end_in_words(report)[1]
+                break
+            if not trouble:
+                return runner
+            words = f"{trouble['kind']}: {trouble['message']}"
+            break
+        exercise = self._warm.material.exercise
+        raise ExerciseBroken(f"The set-up cell of {exercise.slug} does not run ({words}); no answer can be graded.")
+
+    def _deadline(self, cpu_seconds: float) -> float:
+        return time.monotonic() + cpu_seconds * self._warm.limits.wall_factor
 
     def _asked(self, runner: _Runner, request: dict[str, Any], deadline: float) -> dict[str, Any]:
         try:
@@ -158,14 +172,12 @@ class Session:
 
     def _account(self, report: dict[str, Any]) -> None:
         if "unconfined" in report:
-            raise IsolationUnavailable(
-                f"An answer could not be set apart from the rest of this machine ({report['unconfined']})."
-            )
+            raise self._warm.unavailable(f"an answer could not be set apart: {report['unconfined']}")
         if not report:
             # Its keeper was killed: only ending the warm process makes sure that nothing is left.
             self._warm.close()
             return
-        self._spent += report["cpu"]
+        self._spent += max(report["cpu"], report["seconds"] / self._warm.limits.wall_factor)
         room = self._warm.limits.output - len(self.printed)
         self.printed += report["printed"][:room]
         if report["dropped"] or len(report["printed"]) > room:
@@ -180,7 +192,9 @@ class Session:
         for cell, trouble in troubles.items():
             return RunnerLost("error", f"the cell {cell} {_in_words(trouble)}, so there is no {name}")
         if self._unanswered:
-            return RunnerLost("unanswered", f"there is no {name}: nothing is written yet in {_listed(self._unanswered)}")
+            return RunnerLost(
+                "unanswered", f"there is no {name}: nothing is written yet in {_listed(self._unanswered)}"
+            )
         return RunnerLost("error", f"there is no {name} after {_listed(list(self._answer.cells))} ran")
 
     @property

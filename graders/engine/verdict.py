@@ -38,8 +38,8 @@ class CheckVerdict:
 class Verdict:
     """One graded answer. `score` and `max` count automatic points only; `manual` lists what a person still grades.
 
-    `printed` is what the answer wrote to its standard streams, cut at the limit: it may hold addresses and times, so it is
-    no part of the JSON unless asked for.
+    `printed` is what the answer wrote to its standard streams, cut at the limit. It may hold addresses and times, so it
+    is no part of the JSON unless asked for.
     """
 
     exercise: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+from collections.abc import Callable
 
 from graders.engine.isolation import Isolation, IsolationUnavailable, Started
 from graders.engine.limits import Limits
@@ -30,24 +31,27 @@ class Warm:
 
     def fork(self) -> tuple[Channel, Channel]:
         """Connections to a new runner and to its keeper. Raises IsolationUnavailable."""
-        if self._started is None:
-            self._start()
-        if not self._ready:
-            self._wait_until_ready()
-        assert self._started is not None
-        runner, runner_end = socket.socketpair()
-        keeper, keeper_end = socket.socketpair()
         order = json.dumps({"limits": self.limits.as_json()}).encode()
-        try:
-            socket.send_fds(self._started.control, [order], [runner_end.fileno(), keeper_end.fileno()])
-        except OSError:
-            runner.close()
-            keeper.close()
-            self._refuse()
-        finally:
-            runner_end.close()
-            keeper_end.close()
-        return Channel(runner, limit=_REPLY_BYTES), Channel(keeper, limit=_REPLY_BYTES)
+        for _ in range(2):  # once more, where an answer ended the warm process itself
+            control = self._ready_control()
+            runner, runner_end = socket.socketpair()
+            keeper, keeper_end = socket.socketpair()
+            try:
+                socket.send_fds(control, [order], [runner_end.fileno(), keeper_end.fileno()])
+            except OSError:
+                runner.close()
+                keeper.close()
+                self.close()
+            else:
+                return Channel(runner, limit=_REPLY_BYTES), Channel(keeper, limit=_REPLY_BYTES)
+            finally:
+                runner_end.close()
+                keeper_end.close()
+        raise self.unavailable("the process that runs answers ends as soon as it is started")
+
+    def unavailable(self, reason: str) -> IsolationUnavailable:
+        """What to raise where the isolation turns out not to hold."""
+        return self._isolation.unavailable(reason)
 
     def close(self) -> None:
         """End the warm process and whatever was forked from it. The next fork starts a new one."""
@@ -66,24 +70,23 @@ class Warm:
             "module": self.material.exercise.module,
             "file": str(self.material.exercise.checks),
         }
-        try:
-            Channel(self._started.control, limit=_REPLY_BYTES).send(
-                preparation, deadline=time.monotonic() + _READY_SECONDS
-            )
-        except (Closed, Late):
-            self._refuse()
+        self._exchange(lambda control, deadline: control.send(preparation, deadline=deadline))
 
-    def _wait_until_ready(self) -> None:
+    def _ready_control(self) -> socket.socket:
+        if self._started is None:
+            self._start()
+        if not self._ready:
+            self._exchange(lambda control, deadline: control.receive(deadline=deadline))
+            self._ready = True
         assert self._started is not None
-        control = Channel(self._started.control, limit=_REPLY_BYTES)
+        return self._started.control
+
+    def _exchange(self, step: Callable[[Channel, float], object]) -> None:
+        """One step of the first exchange with a warm process; where it ends instead, refuse with its last words."""
+        assert self._started is not None
         try:
-            control.receive(deadline=time.monotonic() + _READY_SECONDS)
+            step(Channel(self._started.control, limit=_REPLY_BYTES), time.monotonic() + _READY_SECONDS)
         except (Closed, Late, Garbled):
-            self._refuse()
-        self._ready = True
-
-    def _refuse(self) -> None:
-        assert self._started is not None
-        complaint = self._started.complaint()
-        self.close()
-        raise IsolationUnavailable(f"The process that runs answers could not be started: {complaint}.")
+            complaint = self._started.complaint()
+            self.close()
+            raise self.unavailable(complaint) from None

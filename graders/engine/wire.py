@@ -1,4 +1,4 @@
-"""Length-prefixed JSON over a socket. What is received is untrusted: capped in size, then parsed to plain types only."""
+"""Length-prefixed JSON over a socket. What is received is untrusted: capped in size, and parsed to plain types only."""
 
 from __future__ import annotations
 

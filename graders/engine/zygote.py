@@ -13,8 +13,10 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 from typing import NoReturn
 
+from graders import kit
 from graders.engine import confine, runner
 from graders.engine.keeper import Confinement, end_descendants, keep
 from graders.engine.limits import Limits
@@ -24,7 +26,7 @@ __all__ = ["main"]
 
 _ORDER_BYTES = 1 << 16
 _REQUEST_BYTES = 1 << 26
-_GRACE = 2.0
+_GRACE = 10.0
 
 
 def main(descriptor: int) -> None:
@@ -55,6 +57,7 @@ def main(descriptor: int) -> None:
 
 def _prepare(preparation: dict) -> None:
     """Import what the set-up cells and the checks import, without what is withheld, and compile the sources once."""
+    vars(kit).update(checks_for=runner.ChecksElsewhere)
     sys.meta_path.insert(0, runner.Withheld(preparation["withheld"]))
     for name in preparation["imports"]:
         importlib.import_module(name)
@@ -69,8 +72,9 @@ def _keep(order: dict, descriptors: list[int], confinement: Confinement) -> NoRe
     try:
         runner_socket, examiner = (socket.socket(fileno=one) for one in descriptors)
         keep(runner_socket, Channel(examiner, limit=_ORDER_BYTES), Limits(**order["limits"]), confinement, _run)
-    finally:
-        os._exit(1)
+    except BaseException:
+        traceback.print_exc()
+    os._exit(1)
 
 
 def _run(runner_socket: socket.socket, home: str) -> NoReturn:

@@ -46,7 +46,7 @@ def write(submitted: Path, course: Path = COURSE_ROOT) -> int:
 
 
 def submissions(exercise: Exercise) -> dict[str, bytes]:
-    """What each learner of the sample class hands in, made from the exercise's release notebook. Raises ExerciseBroken."""
+    """What each learner of the sample class hands in, made from the release notebook. Raises ExerciseBroken."""
     Release.load(exercise)
     released = json.loads(exercise.notebook.read_text(encoding="utf-8"))
     return {_PREFIX + name: make(copy.deepcopy(released)) for name, make in _MADE.items()}

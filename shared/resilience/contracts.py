@@ -51,7 +51,7 @@ class BreakerConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} counts calls: at least 1, not {getattr(self, name)!r}")
         for name in ("slow_call_threshold", "wait_duration"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is a duration in seconds: not negative, not {getattr(self, name)!r}")
 
 
@@ -59,8 +59,11 @@ class CircuitOpen(Exception):
     """The breaker rejected the call without making it. `retry_after` is the time left of the wait, in seconds."""
 
     def __init__(self, retry_after: float) -> None:
-        super().__init__(f"circuit open, retry in {retry_after:.3g} s")
+        super().__init__(retry_after)
         self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return f"circuit open, retry in {self.retry_after:.3g} s"
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class BackoffConfig:
     multiplier: float = 2.0
 
     def __post_init__(self) -> None:
-        if self.initial_delay < 0 or self.max_delay < 0:
+        if not (self.initial_delay >= 0 and self.max_delay >= 0):
             raise ValueError("initial_delay and max_delay are durations in seconds: not negative")
         if self.max_attempts < 1:
             raise ValueError(f"max_attempts counts the first call: at least 1, not {self.max_attempts!r}")

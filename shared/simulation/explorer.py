@@ -9,8 +9,10 @@ import asyncio
 import contextlib
 import functools
 import gc
+import random
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
@@ -50,9 +52,10 @@ def run(
     reading in seconds. An uncaught exception of another thread, or a thread that does not end, is a failure only with
     `thread_errors` or `leaks`.
 
-    Never raises what the program raises: see `Outcome.failure`. Runs of several threads wait for one another.
+    Never raises what the program raises: see `Outcome.failure`. Runs of several threads wait for one another. The
+    module `random` starts every run in the same state.
     """
-    with _environment(program, answer, preempt) as environment:
+    with _environment((program,), tuple(answer), preempt) as environment:
         return environment.run(
             program,
             schedule=schedule,
@@ -89,9 +92,9 @@ class VirtualTime:
 
         return self._run(program, (fn, *args, *kwargs.values()))
 
-    def _run(self, program: Callable[[], T], answer: tuple[Any, ...]) -> T:
-        with _environment(program, answer, preempt=False) as environment:
-            outcome = environment.run(program, start=self.now)
+    def _run(self, program: Callable[[], T], parts: tuple[Any, ...]) -> T:
+        with _environment(parts, (), preempt=False) as environment:
+            outcome = environment.run(program, start=self.now, seed_random=False)
         self.now = environment.now
         for name, error in outcome.thread_errors:
             print(f"{name} died of {error_text(error)}", file=sys.stderr)
@@ -169,8 +172,8 @@ def explore(
         return value
 
     options = {"max_steps": max_steps, "leaks": leaks, "thread_errors": thread_errors}
-    parts = (program, *answer) if check is None else (program, check, *answer)
-    return _explore(checked, schedules, seed, lambda: _environment(checked, parts, preempt=True), options)
+    answer = tuple(answer)
+    return _explore(checked, schedules, seed, lambda: _environment((program, check), answer, preempt=True), options)
 
 
 def explore_async(
@@ -200,12 +203,15 @@ def explore_async(
         return value
 
     options = {"max_steps": max_steps, "leaks": leaks, "thread_errors": thread_errors}
-    parts = (program, *answer) if check is None else (program, check, *answer)
+    answer = tuple(answer)
 
     def main() -> Any:
         return asyncio.run(checked())
 
-    return _explore(main, schedules, seed, lambda: _environment(main, parts, preempt=False, order_tasks=True), options)
+    def environment() -> contextlib.AbstractContextManager[_Environment]:
+        return _environment((program, check), answer, preempt=False, order_tasks=True)
+
+    return _explore(main, schedules, seed, environment, options)
 
 
 class _TasksLeft(Exception):
@@ -308,6 +314,17 @@ def _count_of(schedule: Schedule) -> str:
             return f"{number} switches are enough"
 
 
+@contextlib.contextmanager
+def _fixed_random_numbers() -> Iterator[None]:
+    """The module `random` starts every run in the same state, so that a program which draws from it can be replayed."""
+    state = random.getstate()
+    random.seed(0)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
 def shrink_schedule(schedule: Schedule, fails: Callable[[Schedule], bool]) -> Schedule:
     """A schedule with fewer deviations that still `fails`: halves are dropped first, then single deviations."""
     steps = sorted(schedule)
@@ -345,6 +362,7 @@ class _Environment:
         thread_errors: bool = False,
         leaks: bool = False,
         record: bool = False,
+        seed_random: bool = True,
     ) -> Outcome:
         scheduler = Scheduler(
             schedule=schedule,
@@ -357,8 +375,10 @@ class _Environment:
             record=record,
             instrument=None if self._preemption is None else self._preemption.instrument,
         )
-        with _no_garbage_collection():
+        with _no_garbage_collection(), _fixed_random_numbers() if seed_random else contextlib.nullcontext():
             value = scheduler.execute(program)
+        for name in scheduler.abandoned:
+            warnings.warn(f"{name} would not end with its run and is left behind as a daemon thread", RuntimeWarning, 4)
         forget_executor_threads(thread.thread for thread in scheduler.threads)
         failure = scheduler.failure
         if failure is not None and isinstance(failure.error, _TasksLeft):
@@ -383,14 +403,14 @@ class _Environment:
 
 @contextlib.contextmanager
 def _environment(
-    program: Callable[..., Any], answer: Iterable[Any], preempt: bool, order_tasks: bool = False
+    programs: tuple[Any, ...], answers: tuple[Any, ...], preempt: bool, order_tasks: bool = False
 ) -> Iterator[_Environment]:
+    """Control locks, threads and time in what `programs` and `answers` refer to, for the runs of the `with` block."""
     if threading.get_ident() in controlled:
         raise RuntimeError("a controlled run cannot start another one: call it from outside the program under test")
-    answer = tuple(answer)
     with _one_at_a_time, contextlib.ExitStack() as stack:
-        stack.enter_context(Patches(program, answer))
-        preemption = stack.enter_context(Preemption((program, *answer))) if preempt else None
+        stack.enter_context(Patches((*programs, *answers)))
+        preemption = stack.enter_context(Preemption(programs, answers)) if preempt else None
         yield _Environment(preemption, order_tasks)
 
 

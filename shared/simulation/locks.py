@@ -10,6 +10,7 @@ import _thread
 from typing import Any
 
 from shared.simulation.scheduler import ControlledThread, controlled
+from shared.simulation.strategies import LOCKS, NESTED
 from shared.simulation.wording import assigned_name, creation_site, place
 
 _get_ident = _thread.get_ident
@@ -36,14 +37,14 @@ class CooperativeLock:
             return self._real.acquire(blocking, timeout)
         scheduler = me.scheduler
         if scheduler.explore and self.visible:
-            scheduler.switch_point(me)
+            scheduler.switch_point(me, NESTED if me.locks_held else LOCKS)
         else:
             scheduler.spin(me)
             heir = self._woken
             if heir is not None and heir is not me and blocking and not heir.done:
                 scheduler.give_way(me)  # first come, first served where nobody explores
         if self._real.acquire(False):
-            self.holder = me
+            self._hold(me)
             return True
         if not blocking:
             if timeout != -1:
@@ -53,9 +54,7 @@ class CooperativeLock:
 
     def release(self) -> None:
         self._real.release()
-        self.holder = None
-        if self._waiting:
-            self._wake()
+        self._released()
 
     def __enter__(self) -> bool:
         return self.acquire()
@@ -83,7 +82,7 @@ class CooperativeLock:
         if self.holder is None and not scheduler.closing:  # a thread outside the run has it: it needs no baton
             if not self._real.acquire(True, timeout):
                 return False
-            self.holder = me
+            self._hold(me)
             return True
         while True:
             self._waiting.append(me)
@@ -95,13 +94,23 @@ class CooperativeLock:
                 if self._woken is me:
                     self._woken = None
             if self._real.acquire(False):
-                self.holder = me
+                self._hold(me)
                 return True
             if not woken:
                 return False
 
-    def _wake(self) -> None:
+    def _hold(self, me: ControlledThread) -> None:
+        if self.visible and self.holder is not me:
+            me.locks_held += 1
+        self.holder = me
+
+    def _released(self) -> None:
         """While exploring, every waiter may win the lock; otherwise the first one has it."""
+        if self.visible and self.holder is not None:
+            self.holder.locks_held -= 1
+        self.holder = None
+        if not self._waiting:
+            return
         if self._waiting[0].scheduler.explore:
             woken, self._waiting = self._waiting, []
         else:
@@ -166,9 +175,7 @@ class RLock(CooperativeLock):
     def release(self) -> None:
         self._real.release()
         if not self._real._is_owned():
-            self.holder = None
-            if self._waiting:
-                self._wake()
+            self._released()
 
     def _is_owned(self) -> bool:
         return self._real._is_owned()
@@ -178,9 +185,7 @@ class RLock(CooperativeLock):
 
     def _release_save(self) -> Any:
         state = self._real._release_save()
-        self.holder = None
-        if self._waiting:
-            self._wake()
+        self._released()
         return state
 
     def _acquire_restore(self, state: Any) -> None:

@@ -14,7 +14,8 @@ class Failure:
     """What went wrong in one run.
 
     `kind` is "exception", "thread-exception", "invariant", "deadlock", "livelock", "leak" or "hang". `threads` has one
-    dict per thread that had not ended: name, state, operation, at, and for a lock waits_for and held_by.
+    dict per thread that had not ended: name, state, operation, at, waits_for and held_by (None unless it waits for a
+    lock), and holds, the locks of its own that others wait for.
     """
 
     kind: str

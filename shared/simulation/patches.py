@@ -22,7 +22,7 @@ from typing import Any
 
 from shared.simulation.aio import VirtualLoop
 from shared.simulation.locks import CooperativeLock, InternalLock, Lock, RLock, ThreadHandle
-from shared.simulation.scheduler import ControlledThread, Unwind, controlled
+from shared.simulation.scheduler import ControlledThread, controlled
 from shared.simulation.wording import is_library, speak_of
 
 _get_ident = _thread.get_ident
@@ -65,7 +65,7 @@ def _start_thread(function: Callable[..., Any], args: tuple[Any, ...], kwargs: d
     me = controlled.get(_get_ident())
     if me is None:
         return _ORIGINALS["start_new_thread"](function, args, kwargs or {})
-    return _spawn(me, function, args, kwargs or {}).ident
+    return _spawn(me, functools.partial(function, *args, **kwargs or {}), function).ident
 
 
 def _start_joinable_thread(function: Callable[[], Any], handle: Any = None, daemon: bool = True) -> Any:
@@ -76,34 +76,15 @@ def _start_joinable_thread(function: Callable[[], Any], handle: Any = None, daem
         handle = ThreadHandle()
         if isinstance(thread := getattr(function, "__self__", None), threading.Thread):
             thread._handle = handle  # type: ignore[attr-defined]
-    handle.begin(_spawn(me, function, (), {}))
+    handle.begin(_spawn(me, function, function))
     return handle
 
 
-def _spawn(
-    me: ControlledThread, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> ControlledThread:
+def _spawn(me: ControlledThread, call: Callable[[], Any], function: Callable[..., Any]) -> ControlledThread:
     thread = getattr(function, "__self__", None)
-    if not isinstance(thread, threading.Thread):
-        return me.scheduler.spawn(function, args, kwargs, None)
-    record = me.scheduler.spawn(function, args, kwargs, thread, name=thread.name)
-    _catch_errors(record, thread)
-    return record
-
-
-def _catch_errors(record: ControlledThread, thread: threading.Thread) -> None:
-    """Keep what ends the thread as a result of the run; only a hook that the program itself installed hears of it."""
-    report, usual = thread._invoke_excepthook, threading.excepthook  # type: ignore[attr-defined]
-
-    def invoke_excepthook(dying: threading.Thread) -> None:
-        error = sys.exc_info()[1]
-        if error is None or isinstance(error, (Unwind, SystemExit)):
-            return
-        record.scheduler.thread_errors.append((record.name, error))
-        if threading.excepthook is not usual:
-            report(dying)
-
-    thread._invoke_excepthook = invoke_excepthook  # type: ignore[attr-defined]
+    if isinstance(thread, threading.Thread) and function.__name__ == "_bootstrap":
+        return me.scheduler.spawn(call, thread, thread.name)
+    return me.scheduler.spawn(call)
 
 
 def _set_sentinel() -> Any:
@@ -178,10 +159,12 @@ def _outside(real: Callable[..., Any]) -> Callable[..., Any]:
 
 # ---- what is replaced by what
 
+_OF_THIS_VERSION = ("_set_sentinel", "start_joinable_thread", "_ThreadHandle")  # the first until 3.12, then the others
+
 _ORIGINALS: dict[str, Any] = {
     name: getattr(module, name)
     for module, names in {
-        _thread: ("start_new_thread", "start_joinable_thread", "_set_sentinel", "_ThreadHandle", "allocate_lock", "RLock"),
+        _thread: ("allocate_lock", "RLock", "start_new_thread", *_OF_THIS_VERSION),
         queue: ("SimpleQueue",),
     }.items()
     for name in names
@@ -230,13 +213,12 @@ _EXECUTOR = concurrent.futures.thread.ThreadPoolExecutor
 class Patches:
     """The replaced references of one run or of one series of runs; a context manager, used by one thread at a time.
 
-    `program` and `answer` are searched deeply: their namespaces, defaults, closures, class attributes, and locks that
-    were made before the run.
+    `searched` are gone into deeply: their namespaces, defaults, closures, class attributes, and locks that were made
+    before the run.
     """
 
-    def __init__(self, program: Callable[..., Any], answer: Iterable[Any]) -> None:
-        self._program = program
-        self._answer = tuple(answer)
+    def __init__(self, searched: Iterable[Any]) -> None:
+        self._searched = tuple(searched)
         self._undo: list[Callable[[], None]] = []
         self._adopted: dict[int, tuple[Any, CooperativeLock]] = {}
         self._seen: dict[int, Any] = {}
@@ -244,7 +226,7 @@ class Patches:
     def __enter__(self) -> Patches:
         try:
             self._replace_everywhere()
-            for thing in (self._program, *self._answer):
+            for thing in self._searched:
                 self._visit(thing)
         except BaseException:
             self.__exit__()
@@ -268,8 +250,6 @@ class Patches:
         for namespace, key in ((threads, "_allocate_lock"), (vars(_thread), "allocate_lock")):
             self._swap(namespace, key, InternalLock)
         self._swap(threads, "_counter", _numbering(threads["_counter"], lambda scheduler: scheduler.next_thread_number))
-        if threads["_trace_hook"] is not None:  # it would take the place of the run's own tracing
-            self._swap(threads, "_trace_hook", None)
         self._swap(pools, "set", _executor_set)
         self._swap(pools, "_global_shutdown_lock", self._adopt(pools["_global_shutdown_lock"], "shutdown"))
         pool_number = _numbering(_EXECUTOR._counter, lambda scheduler: scheduler.next_pool_number)
@@ -292,8 +272,7 @@ class Patches:
     def _visit(self, thing: Any) -> None:
         """Swap what `thing` refers to, and go on to what it is made of."""
         if isinstance(thing, functools.partial):
-            for part in (thing.func, *thing.args, *thing.keywords.values()):
-                self._visit(part)
+            self._visit_partial(thing)
             return
         if isinstance(thing, types.MethodType):
             self._visit(thing.__self__)
@@ -311,6 +290,18 @@ class Patches:
         else:
             self._visit_instance(thing)
 
+    def _visit_partial(self, partial: functools.partial[Any]) -> None:
+        if id(partial) in self._seen:
+            return
+        self._seen[id(partial)] = partial
+        state = partial.func, partial.args, partial.keywords, vars(partial)
+        for part in (partial.func, *partial.args, *partial.keywords.values()):
+            self._visit_captured(part)
+        args = tuple(self._replacement(value, "") for value in partial.args)
+        keywords = {name: self._replacement(value, name) for name, value in partial.keywords.items()}
+        partial.__setstate__((self._replacement(partial.func, ""), args, keywords, vars(partial)))
+        self._undo.append(lambda: partial.__setstate__(state))
+
     def _visit_function(self, function: types.FunctionType) -> None:
         self._visit_namespace(function.__globals__)
         if function.__defaults__ and any(map(self._has_replacement, function.__defaults__)):
@@ -319,7 +310,7 @@ class Patches:
         if function.__kwdefaults__:
             for key, value in function.__kwdefaults__.items():
                 self._swap(function.__kwdefaults__, key, self._replacement(value, key))
-        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             try:
                 value = cell.cell_contents
             except ValueError:
@@ -511,7 +502,8 @@ def _slots_of(cls: type) -> Iterator[str]:
         slots = vars(base).get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
             if name not in ("__weakref__", "__dict__"):
-                yield f"_{base.__name__.lstrip('_')}{name}" if name.startswith("__") and not name.endswith("__") else name
+                private = name.startswith("__") and not name.endswith("__")
+                yield f"_{base.__name__.lstrip('_')}{name}" if private else name
 
 
 def forget_executor_threads(threads: Iterable[threading.Thread | None]) -> None:

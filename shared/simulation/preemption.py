@@ -15,32 +15,36 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from shared.simulation.scheduler import ControlledThread, controlled
+from shared.simulation.strategies import ANY, SHARED
 from shared.simulation.wording import is_library
 
 _get_ident = _thread.get_ident
 
-_READS = frozenset("LOAD_ATTR LOAD_SUPER_ATTR LOAD_GLOBAL LOAD_NAME LOAD_DEREF LOAD_CLASSDEREF".split()) | frozenset(
-    "LOAD_FROM_DICT_OR_DEREF LOAD_FROM_DICT_OR_GLOBALS".split()
-)
-_WRITES = frozenset(
-    "STORE_ATTR DELETE_ATTR STORE_GLOBAL DELETE_GLOBAL STORE_NAME STORE_DEREF DELETE_DEREF".split()
-)
-_CONTAINERS = frozenset(
-    "BINARY_SUBSCR STORE_SUBSCR DELETE_SUBSCR BINARY_SLICE STORE_SLICE CONTAINS_OP FOR_ITER LOAD_METHOD".split()
-)
-_INITIALISERS = frozenset("__init__ __new__ __post_init__ __set_name__ __init_subclass__".split())
-_GENERATED = frozenset(  # methods that dataclasses write, all in one file named "<string>"
-    "__init__ __repr__ __eq__ __lt__ __le__ __gt__ __ge__ __hash__ __setattr__ __delattr__ __new__".split()
-)
+_READS = {
+    "LOAD_ATTR", "LOAD_SUPER_ATTR", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF",
+    "LOAD_FROM_DICT_OR_DEREF", "LOAD_FROM_DICT_OR_GLOBALS",
+}  # fmt: skip
+_WRITES = {
+    "STORE_ATTR", "DELETE_ATTR", "STORE_GLOBAL", "DELETE_GLOBAL", "STORE_NAME", "STORE_DEREF", "DELETE_DEREF",
+}  # fmt: skip
+_CONTAINERS = {
+    "BINARY_SUBSCR", "STORE_SUBSCR", "DELETE_SUBSCR", "BINARY_SLICE", "STORE_SLICE", "CONTAINS_OP", "FOR_ITER",
+    "LOAD_METHOD",
+}  # fmt: skip
+_INITIALISERS = {"__init__", "__new__", "__post_init__", "__set_name__", "__init_subclass__"}
+_GENERATED = {  # methods that dataclasses write, all in one file named "<string>"
+    "__init__", "__repr__", "__eq__", "__lt__", "__le__", "__gt__", "__ge__", "__hash__", "__setattr__", "__delattr__",
+    "__new__",
+}  # fmt: skip
 
-Heat = bool | str
-"""Whether a switch point is hot; a name makes it hot if traced code writes that name after initialisation."""
+Weight = int | str
+"""ANY or SHARED; a name stands for SHARED if traced code writes that name after initialisation, else for ANY."""
 
 
 @functools.lru_cache(maxsize=1024)
-def _switch_points(code: types.CodeType) -> tuple[dict[int, Heat], frozenset[str]]:
-    """Offset → heat for the instructions that the baton may pass before, and the names that `code` writes."""
-    points: dict[int, Heat] = {}
+def _switch_points(code: types.CodeType) -> tuple[dict[int, Weight], frozenset[str]]:
+    """Offset → weight for the instructions that the baton may pass before, and the names that `code` writes."""
+    points: dict[int, Weight] = {}
     written = set()
     initialiser = code.co_name in _INITIALISERS
     prefix = None  # an EXTENDED_ARG belongs to the instruction after it
@@ -53,16 +57,16 @@ def _switch_points(code: types.CodeType) -> tuple[dict[int, Heat], frozenset[str
         prefix = None
         if name in _WRITES:
             own_cell = name == "STORE_DEREF" and instruction.argval in code.co_cellvars
-            points[offset] = instruction.argval if initialiser or own_cell else True
+            points[offset] = instruction.argval if initialiser or own_cell else SHARED
             if not initialiser and not own_cell:
                 written.add(instruction.argval)
         elif name in _READS:
             if not (name == "LOAD_GLOBAL" and instruction.arg & 1):  # a function about to be called
-                points[offset] = _is_method_load(instruction) or instruction.argval
+                points[offset] = SHARED if _is_method_load(instruction) else instruction.argval
         elif name in _CONTAINERS:
-            points[offset] = True
+            points[offset] = SHARED
         elif "JUMP_BACKWARD" in name:
-            points[offset] = False
+            points[offset] = ANY
     return points, frozenset(written)
 
 
@@ -74,21 +78,24 @@ def _is_method_load(instruction: dis.Instruction) -> bool:
 class Preemption:
     """Traces the code under test; a context manager around one run or a series of runs.
 
-    `answers` are traced wherever their file is. Until Python 3.11 each thread has a trace function; from 3.12 on, one
-    monitoring tool serves all threads.
+    `answers` are traced wherever their file is; `programs` and whatever else runs, unless it belongs to a library.
+    Until Python 3.11 each thread has a trace function; from 3.12 on, one monitoring tool serves all threads.
     """
 
-    def __init__(self, answers: Iterable[Any]) -> None:
+    def __init__(self, programs: Iterable[Any], answers: Iterable[Any]) -> None:
         codes = [code for answer in answers for code in _codes_of(answer)]
         self._answer_files = {code.co_filename for code in codes}
-        self._points: dict[int, tuple[types.CodeType, dict[int, Heat] | None]] = {}
+        self._points: dict[int, tuple[types.CodeType, dict[int, Weight] | None]] = {}
         self._written: set[str] = set()
-        while codes:
+        self._known: list[types.CodeType] = []
+        codes.extend(code for program in programs for code in _codes_of(program))
+        while codes:  # what they write is known before they run
             code = codes.pop()
-            self.points(code)
+            if self.points(code) is not None:
+                self._known.append(code)
             codes.extend(const for const in code.co_consts if isinstance(const, types.CodeType))
 
-    def points(self, code: types.CodeType) -> dict[int, Heat] | None:
+    def points(self, code: types.CodeType) -> dict[int, Weight] | None:
         """The switch points of `code`; None when it has none or is not traced."""
         known = self._points.get(id(code))
         if known is None:
@@ -118,6 +125,8 @@ class Preemption:
             monitoring.use_tool_id(self._tool, "shared.simulation")
             monitoring.register_callback(self._tool, monitoring.events.PY_START, self._on_start)
             monitoring.register_callback(self._tool, monitoring.events.INSTRUCTION, self._on_instruction)
+            for code in self._known:  # an earlier series of runs may have switched off its PY_START for good
+                self._watch(code)
             monitoring.set_events(self._tool, monitoring.events.PY_START)
             return self
 
@@ -136,9 +145,12 @@ class Preemption:
 
         def _on_start(self, code: types.CodeType, offset: int) -> Any:
             if self.points(code) is not None:
-                self._instrumented.append(code)
-                sys.monitoring.set_local_events(self._tool, code, sys.monitoring.events.INSTRUCTION)
+                self._watch(code)
             return sys.monitoring.DISABLE
+
+        def _watch(self, code: types.CodeType) -> None:
+            self._instrumented.append(code)
+            sys.monitoring.set_local_events(self._tool, code, sys.monitoring.events.INSTRUCTION)
 
         def _on_instruction(self, code: types.CodeType, offset: int) -> Any:
             points = self.points(code)
@@ -146,8 +158,8 @@ class Preemption:
                 return sys.monitoring.DISABLE
             me = controlled.get(_get_ident())
             if me is not None:
-                heat = points[offset]
-                me.scheduler.switch_point(me, heat in self._written if heat.__class__ is str else heat)
+                weight = points[offset]
+                me.scheduler.switch_point(me, weight if weight.__class__ is int else weight in self._written)
             return None
 
     else:
@@ -165,12 +177,12 @@ class Preemption:
 
             written = self._written
 
-            def local_trace(points: dict[int, Heat]) -> Callable[..., Any]:
+            def local_trace(points: dict[int, Weight]) -> Callable[..., Any]:
                 def trace(frame: types.FrameType, event: str, _: Any) -> Any:
                     if event == "opcode":
-                        heat = points.get(frame.f_lasti)
-                        if heat is not None:
-                            switch_point(me, heat in written if heat.__class__ is str else heat)
+                        weight = points.get(frame.f_lasti)
+                        if weight is not None:
+                            switch_point(me, weight if weight.__class__ is int else weight in written)
                     return trace
 
                 return trace

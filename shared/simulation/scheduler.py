@@ -7,6 +7,7 @@ when every thread of the run waits, and then to the earliest deadline.
 from __future__ import annotations
 
 import _thread
+import contextlib
 import contextvars
 import ctypes
 import heapq
@@ -16,13 +17,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 from shared.simulation.outcomes import Failure, Schedule, Switch
+from shared.simulation.strategies import LOCKS, Strategy
 from shared.simulation.wording import answer_line, deadlock, error_text, livelock, stalled, stop_reason
-
-if TYPE_CHECKING:
-    from shared.simulation.strategies import Strategy
 
 QUANTUM = 1_000
 """Switch points after which the default order itself moves on, so that a spinning thread starves nobody."""
@@ -42,6 +41,7 @@ LEAK_GRACE_SECONDS = 1.0
 _UNWIND_TRIES = 50
 _CLEANUP_OPERATIONS = 1_000
 _TICK_SECONDS = 0.25
+_RECALLS = 20
 _NANOSECONDS = 1_000_000_000
 
 # The real things, kept before anything is replaced.
@@ -69,14 +69,13 @@ class ControlledThread:
 
     name: str
     scheduler: Scheduler
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    thread: threading.Thread | None
+    function: Callable[[], Any]
+    thread: threading.Thread | None = None
     gate: Any = field(default_factory=_new_lock)
     ident: int = 0
     native_id: int = 0
     done: bool = False
+    blocked: bool = False
     held_back: bool = False
     abandoned: bool = False
     waits_for: Waitable | None = None
@@ -84,6 +83,7 @@ class ControlledThread:
     wait_number: int = 0
     unwinds: int = 0
     cleanup_operations: int = 0
+    locks_held: int = 0
     on_exit: Callable[[], None] | None = None
     os_exit: Callable[[float], bool] | None = None
 
@@ -92,7 +92,7 @@ class ControlledThread:
 
 
 class Scheduler:
-    """Runs one program. All methods but `execute` are called by the baton's holder.
+    """Runs one program. All methods but `execute` are called by the baton's holder; `wake` by any thread.
 
     `explore` makes every `switch_point` a place where the baton may pass; without it the baton passes only where a
     thread waits. `order_tasks` lets the strategy choose among the ready tasks of an event loop too.
@@ -164,12 +164,14 @@ class Scheduler:
 
         def bootstrap() -> None:
             thread = threading.Thread(target=body, name="main", daemon=False)
-            root.thread = thread
+            self._take_over(root, thread)
+            if hasattr(thread, "_handle"):
+                thread._handle.begin(root)
             threading._limbo[thread] = thread  # type: ignore[attr-defined]  # as Thread.start does
             thread._bootstrap()  # type: ignore[attr-defined]
 
-        root = self.spawn(bootstrap, (), {}, None, name="main")
-        self.ready.clear()
+        root = ControlledThread(self._unique("main"), self, bootstrap)
+        self._launch(root)
         self.current = root
         try:
             root.gate.release()
@@ -184,8 +186,8 @@ class Scheduler:
 
     # ---- what the baton's holder may do
 
-    def switch_point(self, me: ControlledThread, hot: bool = True) -> None:
-        """A place where the baton may pass although `me` could go on; most strategies are asked at hot ones only."""
+    def switch_point(self, me: ControlledThread, weight: int = LOCKS) -> None:
+        """A place where the baton may pass although `me` could go on; `weight` says how much it matters."""
         if self.closing:
             self._in_closing(me)
             return
@@ -197,7 +199,7 @@ class Scheduler:
                 self.give_way(me)
                 return
             self._slice += 1
-            chosen = self._choose(me, hot)
+            chosen = self._choose(me, weight)
             if chosen is not me:
                 self._hold_back(me)
                 self._pass_baton(me, chosen, "preempted")
@@ -229,6 +231,7 @@ class Scheduler:
             self._unwind(me)
         self._count_wait(me)
         me.waits_for = waits_for
+        me.blocked = True
         me.timed_out = False
         if deadline_ns is not None:
             heapq.heappush(self._sleepers, (deadline_ns, next(self._arrivals), me, me.wait_number))
@@ -240,10 +243,11 @@ class Scheduler:
         return not me.timed_out
 
     def wake(self, thread: ControlledThread) -> None:
-        """Make a blocked thread ready; it runs when the baton comes to it."""
-        thread.wait_number += 1
-        thread.waits_for = None
-        if not thread.done:
+        """Make a blocked thread ready; it runs when the baton comes to it. Once woken, it is not woken again."""
+        if thread.blocked:
+            thread.blocked = False
+            thread.wait_number += 1
+            thread.waits_for = None
             self._make_ready(thread)
 
     def deadline(self, timeout: float) -> int:
@@ -254,20 +258,17 @@ class Scheduler:
         return self.now_ns + delay
 
     def spawn(
-        self,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        thread: threading.Thread | None,
-        *,
-        name: str | None = None,
+        self, function: Callable[[], Any], thread: threading.Thread | None = None, name: str = "thread"
     ) -> ControlledThread:
-        """Start an OS thread that waits for the baton before it calls `function`."""
+        """Start an OS thread that waits for the baton before it calls `function`, the bootstrap of `thread` if any."""
         if self.closing:
             self._unwind(controlled[_get_ident()])
-        record = ControlledThread(self._unique(name or "thread"), self, function, args, kwargs, thread)
-        _start_os_thread(self._carry, record)
-        self.threads.append(record)
+        record = ControlledThread(self._unique(name), self, function)
+        if thread is None:
+            record.function = lambda: self._run_bare(record, function)
+        else:
+            self._take_over(record, thread)
+        self._launch(record)
         self._make_ready(record)
         return record
 
@@ -300,7 +301,7 @@ class Scheduler:
 
     # ---- choosing
 
-    def _choose(self, current: ControlledThread | None, hot: bool = True) -> ControlledThread:
+    def _choose(self, current: ControlledThread | None, weight: int = LOCKS) -> ControlledThread:
         """The thread that goes on. By default `current`, else whoever has been ready longest; a thread that was held
         back goes on after all others, or when its turn is overdue.
         """
@@ -313,9 +314,9 @@ class Scheduler:
             name = self._schedule.get(self.step)
             if name is not None:
                 chosen = next((thread for thread in ready if thread.name == name), default)
-        elif self._strategy is not None and (len(ready) > 1 if current is None else hot or self._strategy.thorough):
+        elif (strategy := self._strategy) and (len(ready) > 1 if current is None else weight >= strategy.attention):
             names = [thread.name for thread in ready if thread is not default]
-            name = self._strategy.choose([default.name, *names], current and current.name)
+            name = strategy.choose([default.name, *names], current and current.name)
             if name != default.name:
                 chosen = next(thread for thread in ready if thread.name == name)
         if chosen is not default:
@@ -340,7 +341,7 @@ class Scheduler:
         self.ready.append(me)
 
     def _next(self) -> ControlledThread | None:
-        """Who runs when the baton's holder cannot: a ready thread, else whoever has the earliest deadline; None ends the run."""
+        """Who runs when the baton's holder cannot: a ready thread, or whoever has the earliest deadline, or nobody."""
         if not self.ready and not self._advance():
             if self._drain_until is None:
                 self.fail(deadlock(self))
@@ -396,35 +397,73 @@ class Scheduler:
         me.gate.acquire()
         self._unwind(me)
 
+    def _launch(self, record: ControlledThread) -> None:
+        _start_os_thread(self._carry, record)
+        self.threads.append(record)
+
     def _carry(self, me: ControlledThread) -> None:
         """Body of every OS thread of a run."""
         _mark_exit(me)
         me.gate.acquire()
         me.ident, me.native_id = _get_ident(), _thread.get_native_id()
         controlled[me.ident] = me
-        restore = None
         try:
             if self.closing:
                 threading._limbo.pop(me.thread, None)  # type: ignore[attr-defined]  # it never came to _bootstrap
             else:
-                restore = self._instrument(me) if self._instrument is not None else None
-                me.function(*me.args, **me.kwargs)
+                me.function()
         except Unwind:
             pass
-        except BaseException as error:  # only from a bare `_thread.start_new_thread`
-            self.thread_errors.append((me.name, error))
         finally:
-            if restore is not None:
-                restore()
             self._exit(me)
+
+    def _take_over(self, me: ControlledThread, thread: threading.Thread) -> None:
+        """Step in where the program's own code begins: in `run`, which `Thread._bootstrap` calls when it is done."""
+        own_run = vars(thread).get("run")
+
+        def run() -> None:
+            del thread.run  # type: ignore[misc]  # from here on the program sees its own
+            if own_run is not None:
+                thread.run = own_run  # type: ignore[method-assign]
+            usual_hook = threading.excepthook
+            try:
+                self._run_body(me, thread.run)
+            except BaseException:
+                if threading.excepthook is not usual_hook:
+                    raise  # the program has a hook of its own, which wants to hear of it
+
+        me.thread = thread
+        thread.run = run  # type: ignore[method-assign]
+
+    def _run_bare(self, me: ControlledThread, function: Callable[[], Any]) -> None:
+        """The whole of a thread that was started without a `threading.Thread`."""
+        with contextlib.suppress(BaseException):
+            self._run_body(me, function)
+
+    def _run_body(self, me: ControlledThread, body: Callable[[], Any]) -> None:
+        """Run a thread's own code. What ends it is kept as a result of the run."""
+        if self.explore and me is not self.threads[0]:
+            self.switch_point(me)
+        stop_tracing = self._instrument(me) if self._instrument is not None else None
+        try:
+            body()
+        except (Unwind, SystemExit):
+            pass
+        except BaseException as error:
+            self.thread_errors.append((me.name, error))
+            raise
+        finally:
+            if stop_tracing is not None:
+                stop_tracing()
 
     def _exit(self, me: ControlledThread) -> None:
         me.done = True
-        if me.on_exit is not None:
+        if me.on_exit is not None and not me.abandoned:
             me.on_exit()
         del controlled[me.ident]
         if self.closing:
-            self._returned.release()
+            if not me.abandoned:
+                self._returned.release()
             return
         if me is self.threads[0]:
             if self.failure is not None or not self._drain:
@@ -455,10 +494,10 @@ class Scheduler:
     def _unwind(self, me: ControlledThread) -> NoReturn:
         me.unwinds += 1
         if me.unwinds > _UNWIND_TRIES:
-            self.abandoned.append(me.name)
-            me.abandoned = True
-            controlled.pop(me.ident, None)
-            self._returned.release()
+            del controlled[me.ident]
+            if not me.abandoned:
+                self._let_go(me)
+                self._returned.release()
             me.gate.acquire()  # for ever: a daemon thread that costs nothing
         raise Unwind
 
@@ -483,7 +522,7 @@ class Scheduler:
             if waited >= STALL_SECONDS and (used < waited / 20 or used >= BUSY_SECONDS):
                 self.fail(stalled(self, holder, busy=used >= BUSY_SECONDS, seconds=waited))
                 self.closing = True
-                self._recall(holder)
+                self._recall()
                 return
         self.closing = True
 
@@ -492,34 +531,38 @@ class Scheduler:
         if not self.closing:  # interrupted: the holder still runs
             self.closing = True
             if not self._over:
-                self._recall(self.current)
+                self._recall()
         for thread in self.threads:
             if not thread.done and not thread.abandoned:
-                thread.gate.release()
-                if not self._wait_for_return(thread):
-                    self._abandon(thread)
+                self.current = thread
+                if thread.gate.locked():
+                    thread.gate.release()
+                if not any(self._returns() for _ in range(_RECALLS)):
+                    self._let_go(thread)
         for thread in self.threads:
             if not thread.abandoned and thread.os_exit is not None and not thread.os_exit(STALL_SECONDS):
-                self._abandon(thread)
+                self._let_go(thread)
 
-    def _recall(self, holder: ControlledThread) -> None:
-        if not self._wait_for_return(holder):
-            self._abandon(holder)
+    def _recall(self) -> None:
+        """Get the baton back from a thread that runs; it may also give it back before it sees the end of the run."""
+        if not any(self._returns() or self._over for _ in range(_RECALLS)):
+            self._let_go(self.current)
 
-    def _wait_for_return(self, thread: ControlledThread) -> bool:
-        """Wait until `thread` has ended; break into loops that reach no wait point."""
-        for _ in range(round(STALL_SECONDS / _TICK_SECONDS)):
-            if self._returned.acquire(timeout=_TICK_SECONDS):
-                return True
-            if self._over and thread.unwinds == 0:
-                return True  # it gave the baton back before it saw the end of the run
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Unwind))
+    def _returns(self) -> bool:
+        """Whether the baton's holder ends within a moment. If not, break into it: it may be in a loop without waits."""
+        if self._returned.acquire(timeout=_TICK_SECONDS):
+            return True
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.current.ident), ctypes.py_object(Unwind))
         return False
 
-    def _abandon(self, thread: ControlledThread) -> None:
+    def _let_go(self, thread: ControlledThread) -> None:
+        """Give up on a thread that does not end: the interpreter must not wait for it either."""
         thread.abandoned = True
         self.abandoned.append(thread.name)
-        controlled.pop(thread.ident, None)
+        if thread.on_exit is not None:
+            thread.on_exit()
+        if thread.thread is not None:
+            thread.thread._daemonic = True  # type: ignore[attr-defined]
 
 
 def _kind_of(error: BaseException) -> str:
@@ -541,6 +584,7 @@ if hasattr(_thread, "start_joinable_thread"):  # Python 3.13 and later
 
     def _start_os_thread(body: Callable[[ControlledThread], None], record: ControlledThread) -> None:
         handle = _start_joinable(lambda: body(record), daemon=True)
+        record.ident = handle.ident
 
         def gone(timeout: float) -> bool:
             handle.join(timeout)
@@ -556,7 +600,7 @@ else:
     _new_sentinel = _thread._set_sentinel
 
     def _start_os_thread(body: Callable[[ControlledThread], None], record: ControlledThread) -> None:
-        _start_new_thread(body, (record,))
+        record.ident = _start_new_thread(body, (record,))
 
     def _mark_exit(record: ControlledThread) -> None:
         """Called in the OS thread: keep the lock that the interpreter releases when the thread is gone."""

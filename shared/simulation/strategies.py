@@ -10,15 +10,19 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 
+ANY, SHARED, LOCKS, NESTED = range(4)
+"""How much a switch point matters: any; one where something is touched that threads change; a lock is acquired or a
+thread begins; a lock is acquired by a thread that holds one."""
+
 
 class Strategy:
     """The default order: the running thread goes on; when it waits, whoever has been ready longest is next.
 
-    `choices` counts how often there was something to choose. A `thorough` strategy is asked at every switch point,
-    others only where something is touched that threads change.
+    `choices` counts how often there was something to choose. It is asked at switch points that matter at
+    least as much as its `attention`, and wherever a thread waits.
     """
 
-    thorough = False
+    attention = SHARED
 
     def __init__(self) -> None:
         self.choices = 0
@@ -35,9 +39,9 @@ class Strategy:
 class RandomWalk(Strategy):
     """Leaves the default order with a fixed probability at every choice."""
 
-    def __init__(self, rng: random.Random, probability: float, thorough: bool = False) -> None:
+    def __init__(self, rng: random.Random, probability: float, attention: int = SHARED) -> None:
         super().__init__()
-        self.thorough = thorough
+        self.attention = attention
         self._rng = rng
         self._probability = probability
 
@@ -45,11 +49,11 @@ class RandomWalk(Strategy):
         self.choices += 1
         if self._rng.random() >= self._probability:
             return candidates[0]
-        return candidates[self._rng.randrange(len(candidates))]
+        return candidates[self._rng.randrange(1, len(candidates))]
 
 
 class PriorityChange(Strategy):
-    """PCT: random priorities, the highest runs; at `depth` − 1 random choices the one who would run drops to the end."""
+    """PCT: random priorities, the highest runs; at `depth` − 1 random choices whoever would run drops to the end."""
 
     def __init__(self, rng: random.Random, depth: int, horizon: int) -> None:
         super().__init__()
@@ -100,28 +104,32 @@ def strategies(seed: int, count: int) -> Iterator[Strategy]:
     yield default
     usual = longest = max(1, default.choices)
     first_stops: list[int] = []
+    preemptions = 0
     for index in range(1, count):
-        if not first_stops:  # every choice of the default order is a first stop once, before any is again
+        if not first_stops:  # each choice of the default order comes once with one preemption, then with two, ...
             first_stops = rng.sample(range(1, usual + 1), usual)
+            preemptions = min(preemptions + 1, 3)
         strategy: Strategy
-        match index % 5:
-            case 1:
-                strategy = BoundedPreemption(rng, {first_stops.pop()}, freedom=0.0)
-            case 3:
-                stops = {first_stops.pop(), *(rng.randint(1, longest) for _ in range(rng.randint(1, 2)))}
-                strategy = BoundedPreemption(rng, stops, freedom=0.5)
-            case 0:
-                strategy = PriorityChange(rng, rng.choice((2, 3, 4)), rng.randint(usual, longest))
+        match index % 8:
+            case 1 | 5:
+                more = (rng.randint(1, longest) for _ in range(preemptions - 1))
+                strategy = BoundedPreemption(rng, {first_stops.pop(), *more}, freedom=rng.choice((0.0, 0.5)))
             case 2:
-                strategy = RandomWalk(rng, rng.choice((0.1, 0.2, 0.5)))
+                strategy = RandomWalk(rng, rng.choice((0.5, 0.9)), NESTED)
+            case 3:
+                strategy = RandomWalk(rng, rng.choice((0.1, 0.2, 0.4)), SHARED)
+            case 6:
+                strategy = RandomWalk(rng, rng.choice((0.2, 0.5)), LOCKS)
+            case 7:
+                strategy = RandomWalk(rng, rng.choice((0.05, 0.1, 0.2)), ANY)
             case _:
-                strategy = RandomWalk(rng, rng.choice((0.05, 0.1, 0.3)), thorough=True)
+                strategy = PriorityChange(rng, rng.choice((2, 3, 4)), rng.randint(usual, longest))
         yield strategy
         longest = max(longest, min(strategy.choices, 4 * usual))
 
 
 def few_preemptions(choices: int) -> Iterator[Strategy]:
-    """Strategies with one preemption, at each of the first `choices` choices, and then with two: to simplify a finding."""
+    """One preemption at each of the first `choices` choices, then two at random: to simplify what was found."""
     rng = random.Random(choices)
     for stop in range(1, choices + 1):
         yield BoundedPreemption(rng, {stop}, freedom=0.0)

@@ -12,7 +12,7 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cache
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -28,13 +28,12 @@ _LIBRARIES = tuple(
 _THREAD_INIT = threading.Thread.__init__.__code__
 _THREAD_BODY = {getattr(threading.Thread, name).__code__ for name in ("_bootstrap", "_bootstrap_inner", "run")}
 _JOIN = threading.Thread.join.__code__
-_MACHINERY = tuple(
-    os.path.join(sysconfig.get_paths()["stdlib"], name, "") for name in ("asyncio", "concurrent", "importlib", "logging")
-)
+_STDLIB = sysconfig.get_paths()["stdlib"]
+_MACHINERY = tuple(os.path.join(_STDLIB, name, "") for name in ("asyncio", "concurrent", "importlib", "logging"))
 _PROJECT_CHECKS = os.path.join(os.path.dirname(os.path.dirname(_HERE.rstrip(os.sep))), "graders", "")
 
 
-@lru_cache(maxsize=None)
+@cache
 def is_library(filename: str) -> bool:
     """Whether a file belongs to Python, an installed package, this package or the checks, and not to an answer."""
     if filename.startswith("<frozen"):
@@ -117,7 +116,7 @@ def stop_reason(thread: ControlledThread) -> str:
 
 def error_text(error: BaseException) -> str:
     """The error and the line of the code under test that raised it."""
-    text = f"{type(error).__name__}: {error}".removesuffix(": ")
+    text = f"{type(error).__name__}: {error}".removesuffix(": ").partition("\n")[0]
     at, traceback = None, error.__traceback__
     while traceback is not None:
         code = traceback.tb_frame.f_code
@@ -153,10 +152,11 @@ def stalled(scheduler: Scheduler, holder: ControlledThread, *, busy: bool, secon
     if busy:
         message = f"livelock: {holder.name} computed for {seconds:.0f} real seconds without waiting"
     else:
-        frame = next(_frames(holder.ident), None)
-        inside = f" (in {frame.f_code.co_qualname}, {place((frame.f_code.co_filename, frame.f_lineno))})" if frame else ""
-        message = f"hang: {holder.name} is blocked outside control for {seconds:.0f} real seconds{inside}"
-    return Failure("livelock" if busy else "hang", f"{message}, at {place(at)}{_quoted(at)}", None, threads)
+        message = f"hang: {holder.name} is blocked outside control for {seconds:.0f} real seconds"
+    frame = next(_frames(holder.ident), None)
+    inside = (frame.f_code.co_filename, frame.f_lineno) if frame is not None else None
+    within = f", inside {frame.f_code.co_qualname} ({place(inside)})" if frame is not None and inside != at else ""
+    return Failure("livelock" if busy else "hang", f"{message}, at {place(at)}{_quoted(at)}{within}", None, threads)
 
 
 def interleaving(switches: Iterable[Switch], limit: int = 14) -> list[str]:
@@ -183,7 +183,7 @@ def _told(switch: Switch) -> str:
     where = f" ({place(switch.at)})" if switch.at else ""
     code = source_of(switch.at)
     if switch.reason == "preempted":
-        stop = f"stopped before `{code}`{where}" if code else f"stopped at {place(switch.at)}"
+        stop = f"stopped before `{code}`{where}" if code else f"stopped{where}" if where else "was not let begin"
     elif switch.reason == "ended":
         stop = "ended"
     else:
@@ -198,7 +198,7 @@ def _describe(scheduler: Scheduler) -> tuple[dict[str, Any], ...]:
         if thread.done or not thread.ident:
             continue
         waits = thread.waits_for
-        waiting = thread is not scheduler.current and thread not in scheduler.ready or waits is not None
+        waiting = thread.blocked
         named = waits is not None and id(waits) in labels
         described.append(
             {
@@ -264,7 +264,7 @@ def task_line(task: Any) -> tuple[str, int] | None:
     """The innermost line of the code under test that a task is suspended at."""
     awaited, at = task.get_coro(), None
     while awaited is not None:
-        frame = next(filter(None, (getattr(awaited, name, None) for name in ("cr_frame", "gi_frame", "ag_frame"))), None)
+        frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)
         if frame is not None and (at is None or not is_library(frame.f_code.co_filename)):
             at = (frame.f_code.co_filename, frame.f_lineno)
         awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)

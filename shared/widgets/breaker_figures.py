@@ -140,8 +140,8 @@ def incident_figure() -> Picture:
             figure,
             f"A shop with {_WORKERS} workers for {SECONDS} s; its backend takes 10 s from {_SLOW_FROM:.0f} s to "
             f"{_SLOW_UNTIL:.0f} s. Without a breaker all workers wait and nearly all pages are lost. With one, pages "
-            "are lost only until the first slow answers are back; then calls are rejected at once, workers stay free and "
-            "pages come without recommendations, until a probe finds the backend well.",
+            "are lost only until the first slow answers are back; then calls are rejected at once, workers stay free "
+            "and pages come without recommendations, until a probe finds the backend well.",
         )
 
 

@@ -150,5 +150,5 @@ _KINDS = {
     "ok": Kind("ok", ["accepted"]),
     "slow": Kind("slow", ["slow"], "dash"),
     "failed": Kind("failed", ["failed"], "cross"),
-    "slow failure": Kind("slow and failed", ["failed", "slow"], "cross"),
+    "slow failure": Kind("both", ["failed", "slow"], "cross"),
 }

@@ -327,7 +327,7 @@ function place(layout, width) {
 function head(view, pane, box, legend = []) {
   const { theme } = view;
   const titleWidth = view.text(pane.title, box.x, box.y + 10, { weight: 600 });
-  let x = box.x + titleWidth + 16;
+  let x = box.x + titleWidth + 14;
   for (const { label, colours, dash } of legend) {
     const size = 11;
     view.context.font = `400 11px ${theme.font}`;
@@ -336,7 +336,7 @@ function head(view, pane, box, legend = []) {
     if (dash) stroke(view.context, [[x, box.y + 10], [x + size, box.y + 10]], colours[0], 2);
     else fillCell(view.context, x, box.y + 10 - size / 2, size, size, colours);
     view.text(label, x + size + 5, box.y + 10, { size: 11, colour: theme.faint });
-    x += wide + 12;
+    x += wide + 9;
   }
 }
 

@@ -88,8 +88,7 @@ class LivePanel:
         """One step and one frame, as the thread does it."""
         with self._lock:
             self.simulation.step(TICK * self._speed.value)
-            frame = self.simulation.frame()
-        self.chart.push(frame)
+            self.chart.push(self.simulation.frame())
 
     @property
     def running(self) -> bool:

@@ -271,6 +271,39 @@ compare_with_reference(CircuitBreaker)
 # %% test="opens-on-error-rate" points=2
 check.opens_on_error_rate(CircuitBreaker)
 
+# %% test="opens-on-slow-calls" points=2
+check.opens_on_slow_calls(CircuitBreaker)
+
+# %% test="window-forgets" points=1
+check.window_forgets(CircuitBreaker)
+
+# %% test="window-counts-every-call" points=1
+check.window_counts_every_call(CircuitBreaker)
+
+# %% test="open-rejects-for-the-wait" points=2
+check.open_rejects_for_the_wait(CircuitBreaker)
+
+# %% test="half-open-admits-permitted-calls" points=3
+check.half_open_admits_permitted_calls(CircuitBreaker)
+
+# %% test="half-open-decides" points=2
+check.half_open_decides(CircuitBreaker)
+
+# %% test="ignored-errors-give-permits-back" points=2
+check.ignored_errors_give_permits_back(CircuitBreaker)
+
+# %% test="late-results-do-not-vote" points=2
+check.late_results_do_not_vote(CircuitBreaker)
+
+# %% test="original-exception-reaches-the-caller" points=1
+check.original_exception_reaches_the_caller(CircuitBreaker)
+
+# %% test="calls-run-in-parallel" points=1
+check.calls_run_in_parallel(CircuitBreaker)
+
+# %% test="state-tells-the-story" points=1
+check.state_tells_the_story(CircuitBreaker)
+
 # %% [markdown] id="hints"
 # ## Hints
 #

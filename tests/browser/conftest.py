@@ -79,6 +79,10 @@ class Notebook:
         self.page.evaluate(_RUN_CELL, [index, source])
         self.wait_until_idle()
 
+    def save(self) -> None:
+        """Write the notebook to its file."""
+        self.page.evaluate("() => window.jupyterapp.shell.currentWidget.context.save()")
+
     def wait_until_idle(self) -> None:
         """Until the kernel has nothing to do, by JupyterLab's word and the server's."""
         self.page.wait_for_function(_IDLE, timeout=KERNEL_SECONDS * 1000)
@@ -127,6 +131,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
         elif source.exists():
             shutil.copy(source, target)
+    (folder / "build" / "exchange").mkdir(parents=True)  # as `make lab` does
     home = tmp_path_factory.mktemp("jupyter")
     port, token = _free_port(), secrets.token_hex(16)
     log = (home / "jupyterlab.log").open("w")
@@ -185,6 +190,12 @@ def open_notebook(page: Page, lab: Lab) -> Callable[[str], Notebook]:
     return lambda path: Notebook(page, lab, path)
 
 
+@pytest.fixture
+def count_pixels(page: Page) -> Callable[[str], int]:
+    """How many pixels of the live chart have exactly this CSS colour."""
+    return lambda colour: page.evaluate(_COUNT_PIXELS, colour)
+
+
 _CURRENT = "const notebook = window.jupyterapp?.shell.currentWidget;"
 _NOTEBOOK_IS_OPEN = f"path => {{ {_CURRENT} return notebook?.context?.path === path; }}"
 _READY = f"async () => {{ {_CURRENT} await notebook.context.ready; await notebook.sessionContext.ready; }}"
@@ -203,6 +214,20 @@ _THEME_IS_LOADED = """dark => {
   const [red] = getComputedStyle(probe).color.match(/\\d+/);
   probe.remove();
   return (Number(red) < 128) === dark;
+}"""
+
+
+_COUNT_PIXELS = """colour => {
+  const probe = document.body.appendChild(document.createElement('div'));
+  probe.style.color = colour;
+  const [red, green, blue] = getComputedStyle(probe).color.match(/\\d+/g).map(Number);
+  probe.remove();
+  const canvas = document.querySelector('.course-live-chart canvas');
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  let count = 0;
+  for (let i = 0; i < data.length; i += 4)
+    count += data[i] === red && data[i + 1] === green && data[i + 2] === blue && data[i + 3] === 255;
+  return count;
 }"""
 
 

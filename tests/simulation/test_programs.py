@@ -1,6 +1,6 @@
 """The explorer finds every known bug from every seed, replays it, and never blames the correct twin.
 
-The full table, with all seeds for the twins too, is written by `python -m tools.explorer_table`.
+The full table, with more seeds and schedules, is written by `python -m tools.explorer_table`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,25 @@ from pathlib import Path
 
 import pytest
 
-from tools.explorer_table import KINDS, PAGE, Figures, Program, Search, load, measure, measure_with, page, programs
+from tools.explorer_table import (
+    KINDS,
+    PAGE,
+    Figures,
+    Program,
+    Search,
+    load,
+    main,
+    measure,
+    measure_with,
+    page,
+    programs,
+)
 
 PROGRAMS = programs()
-# A bug ends its search at the first failing schedule, so all seeds are cheap; a twin always costs all schedules.
-QUICK = Search(seeds=20, schedules=200, twin_seeds=2, twin_schedules=25)
+# A bug ends its search at the first failing schedule; a twin always costs all schedules, so it gets fewer of them.
+QUICK = Search(seeds=12, schedules=200, twin_seeds=2, twin_schedules=25)
 # What one more interpreter costs must stay small.
-TASTE = Search(seeds=2, schedules=200, twin_seeds=1, twin_schedules=5)
+TASTE = Search(seeds=1, schedules=200, twin_seeds=1, twin_schedules=5)
 
 every_program = pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: f"{program.family}-{program.name}")
 
@@ -86,6 +98,18 @@ def test_the_page_shows_the_worst_seed_and_every_false_alarm() -> None:
     text = page({"3.11.7": [row]}, PROGRAMS, QUICK)
     assert "| 3.11.7 | 1 of 1 | 4, 4, 9 | 1 | 2 of 3 |" in text
     assert "lost_update.py) | invariant | 3 of 3 | 4, 9 | 2 | 1 | 2 of 3 |" in text
+
+
+def test_the_exit_code_says_whether_a_bug_was_missed() -> None:
+    one_seed = ["--only=lost_update", "--seeds=1", "--twin-seeds=0"]
+    assert main(one_seed) == 0
+    assert main([*one_seed, "--schedules=1"]) == 1
+
+
+def test_an_unknown_program_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--only=found_update"])
+    assert "no program is called found_update" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

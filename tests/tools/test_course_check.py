@@ -201,6 +201,6 @@ def test_a_wrong_answer_without_promises_is_told_what_it_could_promise():
     assert problem == "its header has no `# says:` line; the card of doubles says: the card of doubles"
 
 
-def test_a_wrong_answer_that_names_no_check_is_told_the_checks():
+def test_a_wrong_answer_that_names_no_check_is_told_so():
     found = problems(wrong(fails="?"), verdict(doubles="failed"))
-    assert found[0] == "`# fails:` names ?, but the checks are doubles."
+    assert found[0] == "`# fails:` names ?, which is no check of the exercise."

@@ -1,4 +1,4 @@
-"""A missing program skips its tests by name, with the command that helps; where all is required, a skip is a failure."""
+"""A missing program skips its tests by name, with the command that helps; where all is required, a skip fails."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def run(pytester: pytest.Pytester, test: str, **files: str) -> pytest.RunResult:
     pytester.makeconftest(CONFTEST)
     pytester.makefile(".ini", pytest=INI)
     pytester.makepyfile(test_it=test, **files)
-    return pytester.runpytest_subprocess()
+    return pytester.runpytest_inprocess()
 
 
 NEEDS = """

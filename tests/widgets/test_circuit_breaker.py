@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -102,16 +103,39 @@ def test_the_strip_is_the_breakers_window() -> None:
 
 
 def test_the_strip_moves_by_the_results_that_counted() -> None:
-    frames = play(FALL_AND_RISE, 120)[1]
-    for before, after in itertools.pairwise(frames):
-        old, new = before["panes"]["window"], after["panes"]["window"]
+    hasty = replace(PLAY_CONFIG, slow_call_threshold=10.0, wait_duration=0.2, window_size=10, min_calls_to_open=5)
+    simulation = BreakerSimulation(replace(hasty, permitted_calls_in_half_open=1))
+    simulation.set("errors", 0.5)
+    frames = []
+    for number in range(800):
+        simulation.set("latency", 3.0 if number % 4 == 0 else 0.05)  # many answers come when their period is over
+        simulation.step(0.25)
+        frames.append(simulation.frame()["panes"]["window"])
+    assert states(simulation).count(State.CLOSED) > 5
+    for old, new in itertools.pairwise(frames):
         moved = new["count"] - old["count"]
-        assert moved >= 0
-        if old["faded"] or new["faded"]:
-            continue
-        kept = len(new["cells"]) - moved
-        assert kept >= 0
-        assert new["cells"][:kept] == old["cells"][len(old["cells"]) - kept :]
+        if old["faded"] and new["faded"]:
+            assert moved == 0
+        elif not old["faded"] and len(new["cells"]) >= len(old["cells"]) > 0 and not new["faded"]:
+            kept = len(new["cells"]) - moved
+            assert new["cells"][:kept] == old["cells"][len(old["cells"]) - kept :]
+
+
+def test_probes_are_counted_as_they_come_back() -> None:
+    frames = play(FALL_AND_RISE, 120, dt=0.125)[1]
+    notes = [frame["panes"]["states"]["notes"] for frame in frames]
+    seen = [note["half-open"] for note in notes if "half-open" in note]
+    assert list(dict.fromkeys(seen)) == ["0 of 3 well", "1 of 3 well", "2 of 3 well"]
+
+
+def test_the_count_of_spared_calls_starts_anew_with_each_outage() -> None:
+    simulation, frames = play(FALL_AND_RISE, 120)
+    closed_at = simulation.transitions[-1].at
+    assert max(row[4] for row in columns(frames)) > 0
+    assert simulation.spared == 0
+    assert f"The breaker closed again at {closed_at:.0f} s" in frames[-1]["news"]
+    rejected = sum(row[4] for row in columns(frames))
+    assert frames[-1]["news"].endswith(f"It spared {rejected:.0f} calls.")
 
 
 def test_the_countdown_runs_from_the_wait_to_nothing() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from contextlib import AbstractContextManager, nullcontext
 
 KIND = "deadlock"
-SEATS = 4
+SEATS = 3
 
 
-def dine(waiter: threading.Semaphore) -> None:
+def dine(waiter: AbstractContextManager[object]) -> None:
     forks = [threading.Lock() for _ in range(SEATS)]
     meals: list[int] = []
 
@@ -25,7 +26,7 @@ def dine(waiter: threading.Semaphore) -> None:
 
 
 def buggy() -> None:
-    dine(threading.Semaphore(SEATS))
+    dine(nullcontext())
 
 
 def fixed() -> None:

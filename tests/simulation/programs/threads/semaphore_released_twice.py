@@ -41,7 +41,7 @@ def limit_to_one(client: Callable[[threading.Semaphore, Callable[[], None]], Non
     def broken() -> None:
         raise TimeoutError("no reply")
 
-    threads = [threading.Thread(target=client, args=(permits, call)) for call in (slow, slow, broken)]
+    threads = [threading.Thread(target=client, args=(permits, call)) for call in (slow, slow, broken, slow)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,0 +1,16 @@
+# wrong: the first retry already waits initial_delay · multiplier
+# fails: delays-stay-within-bounds
+# says: min(1000, 1 · 2^0) = 1 s
+# %% solution="retry"
+def retry(fn, config, *, sleep, rng, clock, deadline=None):
+    for attempt in range(config.max_attempts):
+        try:
+            return fn()
+        except Exception as error:
+            if not is_retryable(error) or attempt + 1 == config.max_attempts:
+                raise
+            bound = min(config.max_delay, config.initial_delay * config.multiplier ** (attempt + 1))
+            wait = max(rng.uniform(0, bound), getattr(error, "retry_after", None) or 0)
+            if deadline is not None and clock() + wait >= deadline:
+                raise
+        sleep(wait)

@@ -1,0 +1,20 @@
+# wrong: every client seeds its generator with 0, so all draw the same
+# fails: spreads-the-herd
+# says: 100 did
+# %% solution="retry"
+import random
+
+
+def retry(fn, config, *, sleep, rng, clock, deadline=None):
+    rng = random.Random(0)
+    for attempt in range(config.max_attempts):
+        try:
+            return fn()
+        except Exception as error:
+            if not is_retryable(error) or attempt + 1 == config.max_attempts:
+                raise
+            bound = min(config.max_delay, config.initial_delay * config.multiplier**attempt)
+            wait = max(rng.uniform(0, bound), getattr(error, "retry_after", None) or 0)
+            if deadline is not None and clock() + wait >= deadline:
+                raise
+        sleep(wait)

@@ -1,0 +1,17 @@
+# wrong: exponential, capped, and the same for everybody
+# fails: spreads-the-herd
+# says: at most 25 of 100 clients
+# says: 100 did
+# %% solution="retry"
+def retry(fn, config, *, sleep, rng, clock, deadline=None):
+    for attempt in range(config.max_attempts):
+        try:
+            return fn()
+        except Exception as error:
+            if not is_retryable(error) or attempt + 1 == config.max_attempts:
+                raise
+            bound = min(config.max_delay, config.initial_delay * config.multiplier**attempt)
+            wait = max(bound, getattr(error, "retry_after", None) or 0)
+            if deadline is not None and clock() + wait >= deadline:
+                raise
+        sleep(wait)

@@ -1,0 +1,16 @@
+# wrong: the last attempt is never made
+# fails: tries-up-to-max-attempts
+# says: it was never called
+# %% solution="retry"
+def retry(fn, config, *, sleep, rng, clock, deadline=None):
+    for attempt in range(1, config.max_attempts):
+        try:
+            return fn()
+        except Exception as error:
+            if not is_retryable(error) or attempt + 1 == config.max_attempts:
+                raise
+            bound = min(config.max_delay, config.initial_delay * config.multiplier ** (attempt - 1))
+            wait = max(rng.uniform(0, bound), getattr(error, "retry_after", None) or 0)
+            if deadline is not None and clock() + wait >= deadline:
+                raise
+        sleep(wait)

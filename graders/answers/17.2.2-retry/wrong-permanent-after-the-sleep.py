@@ -1,0 +1,19 @@
+# wrong: asks whether the error is permanent only after the sleep
+# fails: permanent-errors-are-raised-at-once
+# says: the error at once
+# says: s later
+# %% solution="retry"
+def retry(fn, config, *, sleep, rng, clock, deadline=None):
+    for attempt in range(config.max_attempts):
+        try:
+            return fn()
+        except Exception as error:
+            if attempt + 1 == config.max_attempts:
+                raise
+            bound = min(config.max_delay, config.initial_delay * config.multiplier**attempt)
+            wait = max(rng.uniform(0, bound), getattr(error, "retry_after", None) or 0)
+            if deadline is not None and clock() + wait >= deadline:
+                raise
+            sleep(wait)
+            if not is_retryable(error):
+                raise

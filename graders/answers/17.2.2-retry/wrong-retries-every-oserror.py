@@ -1,0 +1,16 @@
+# wrong: OSError is taken for the network: a missing file is no lost connection
+# fails: permanent-errors-are-raised-at-once
+# says: FileNotFoundError, which is permanent
+# %% solution="retry"
+def retry(fn, config, *, sleep, rng, clock, deadline=None):
+    for attempt in range(config.max_attempts):
+        try:
+            return fn()
+        except Exception as error:
+            if (not is_retryable(error) and not isinstance(error, OSError)) or attempt + 1 == config.max_attempts:
+                raise
+            bound = min(config.max_delay, config.initial_delay * config.multiplier**attempt)
+            wait = max(rng.uniform(0, bound), getattr(error, "retry_after", None) or 0)
+            if deadline is not None and clock() + wait >= deadline:
+                raise
+        sleep(wait)

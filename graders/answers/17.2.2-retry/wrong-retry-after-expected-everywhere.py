@@ -1,0 +1,16 @@
+# wrong: reads error.retry_after of errors that have none
+# fails: tries-up-to-max-attempts, last-error-is-raised-as-it-was, never-sleeps-past-the-deadline
+# says: AttributeError
+# %% solution="retry"
+def retry(fn, config, *, sleep, rng, clock, deadline=None):
+    for attempt in range(config.max_attempts):
+        try:
+            return fn()
+        except Exception as error:
+            if not is_retryable(error) or attempt + 1 == config.max_attempts:
+                raise
+            bound = min(config.max_delay, config.initial_delay * config.multiplier**attempt)
+            wait = max(rng.uniform(0, bound), error.retry_after or 0)
+            if deadline is not None and clock() + wait >= deadline:
+                raise
+        sleep(wait)

@@ -1,0 +1,17 @@
+# wrong: reads retry_after of HttpError alone
+# fails: retry-after-is-the-floor
+# says: connection lost with retry_after 5
+# says: a wait of at least that
+# %% solution="retry"
+def retry(fn, config, *, sleep, rng, clock, deadline=None):
+    for attempt in range(config.max_attempts):
+        try:
+            return fn()
+        except Exception as error:
+            if not is_retryable(error) or attempt + 1 == config.max_attempts:
+                raise
+            bound = min(config.max_delay, config.initial_delay * config.multiplier**attempt)
+            wait = max(rng.uniform(0, bound), (error.retry_after if isinstance(error, HttpError) else None) or 0)
+            if deadline is not None and clock() + wait >= deadline:
+                raise
+        sleep(wait)

@@ -1,0 +1,16 @@
+# wrong: cuts the sleep to what is left, and tries once more at the deadline
+# fails: never-sleeps-past-the-deadline
+# says: no sleep that ends at or after the deadline
+# %% solution="retry"
+def retry(fn, config, *, sleep, rng, clock, deadline=None):
+    for attempt in range(config.max_attempts):
+        try:
+            return fn()
+        except Exception as error:
+            if not is_retryable(error) or attempt + 1 == config.max_attempts:
+                raise
+            bound = min(config.max_delay, config.initial_delay * config.multiplier**attempt)
+            wait = max(rng.uniform(0, bound), getattr(error, "retry_after", None) or 0)
+            if deadline is not None:
+                wait = max(0, min(wait, deadline - clock()))
+        sleep(wait)
