@@ -18,7 +18,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$python"; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test build course-check autograde feedback bench bench-grading services soak clean setup
+.PHONY: help lab test build course-check autograde feedback bench bench-grading clean setup
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -48,14 +48,6 @@ bench: setup ## Measure the primitives beside the published ones (ARGS="--quick 
 
 bench-grading: setup ## Measure how long grading takes
 	@$(RUN) -m tests.bench grading $(ARGS)
-
-services: ## Run the real backends in Docker: Prometheus, Alertmanager, Grafana, Jaeger
-	@command -v docker >/dev/null || { echo "The backends run in Docker, which is not installed here." >&2; exit 1; }
-	@test -f deploy/compose.yaml || { echo "deploy/compose.yaml is not in this checkout." >&2; exit 1; }
-	docker compose -f deploy/compose.yaml up
-
-soak: setup ## Run the primitives under load for long, watching for leaks
-	@$(RUN) -m tests.bench soak $(ARGS)
 
 clean: ## Remove what was generated under build/; .venv stays
 	rm -rf build

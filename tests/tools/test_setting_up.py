@@ -65,7 +65,7 @@ def test_an_old_python_is_one_sentence():
 
 def test_help_lists_every_command():
     listed = {line.split()[1] for line in make("help").stdout.splitlines()}
-    wanted = "help lab test build course-check autograde feedback bench bench-grading services soak clean"
+    wanted = "help lab test build course-check autograde feedback bench bench-grading clean"
     assert listed == set(wanted.split())
 
 
