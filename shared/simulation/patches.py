@@ -10,6 +10,7 @@ import _thread
 import asyncio
 import concurrent.futures.thread
 import functools
+import itertools
 import logging
 import math
 import queue
@@ -244,7 +245,7 @@ class Patches:
     # -- modules
 
     def _replace_everywhere(self) -> None:
-        for namespace, key, _ in _module_references():
+        for namespace, key in _module_references():
             self._swap(namespace, key, _REPLACEMENTS.get(id(namespace.get(key)), _MISSING))
         threads, pools = vars(threading), vars(concurrent.futures.thread)
         for namespace, key in ((threads, "_allocate_lock"), (vars(_thread), "allocate_lock")):
@@ -446,37 +447,45 @@ class Patches:
 
 # ---- where modules refer to the originals
 
-_scanned: dict[str, Any] = {}
-_references: list[tuple[dict[str, Any], str, Any]] = []
+_Reference = tuple[dict[str, Any], str]
+
+_searched_modules: dict[str, Any] = {}
+_references: dict[str, list[_Reference]] = {}
 
 
-def _module_references() -> list[tuple[dict[str, Any], str, Any]]:
-    """Every (namespace, name, original) of an imported module; only modules that are new are searched."""
-    if len(_scanned) != len(sys.modules):
-        for name, module in list(sys.modules.items()):
-            if _scanned.get(name) is not module:
-                _scanned[name] = module
-                _references.extend(_references_of(name, module, _REPLACEMENTS))
-    return _references
+def _module_references() -> Iterator[_Reference]:
+    """Every (namespace, name) of an imported module that refers to an original; only new modules are searched."""
+    for name, module in _new_modules():
+        if found := list(_references_of(name, module, _REPLACEMENTS)):
+            _references[name] = found
+    if _searched_modules != sys.modules:
+        for name in _references.keys() - sys.modules.keys():
+            del _references[name]
+        _searched_modules.clear()
+        _searched_modules.update(sys.modules)
+    return itertools.chain.from_iterable(_references.values())
 
 
 def _restore_new_modules() -> None:
     """Modules that were imported during the run hold replacements: give them the originals."""
-    if len(_scanned) == len(sys.modules):
-        return
-    for name, module in list(sys.modules.items()):
-        if _scanned.get(name) is not module:
-            for namespace, key, replacement in list(_references_of(name, module, _ORIGINAL_OF)):
-                namespace[key] = _ORIGINAL_OF[id(replacement)]
+    for name, module in _new_modules():
+        for namespace, key in list(_references_of(name, module, _ORIGINAL_OF)):
+            namespace[key] = _ORIGINAL_OF[id(namespace[key])]
 
 
-def _references_of(name: str, module: Any, table: dict[int, Any]) -> Iterator[tuple[dict[str, Any], str, Any]]:
+def _new_modules() -> list[tuple[str, Any]]:
+    if _searched_modules == sys.modules:
+        return []
+    return [(name, module) for name, module in list(sys.modules.items()) if _searched_modules.get(name) is not module]
+
+
+def _references_of(name: str, module: Any, table: dict[int, Any]) -> Iterator[_Reference]:
     if not isinstance(module, types.ModuleType) or name.startswith("shared.simulation") or name == "__main__":
         return
     namespace = types.ModuleType.__getattribute__(module, "__dict__")  # does not wake a lazy module
     for key, value in list(namespace.items()):
         if id(value) in table:
-            yield namespace, key, value
+            yield namespace, key
 
 
 @functools.lru_cache(maxsize=4096)

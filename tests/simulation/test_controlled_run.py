@@ -306,6 +306,11 @@ def test_context_variables_of_the_caller_are_seen() -> None:
     assert run(variable.get, preempt=False).value == "set"
 
 
+def test_garbage_is_collected_between_runs_only() -> None:
+    assert run(gc.isenabled, preempt=False).value is False
+    assert gc.isenabled()
+
+
 def test_a_bare_thread_is_controlled_too() -> None:
     def program() -> tuple[list[int], bool]:
         done: list[int] = []
