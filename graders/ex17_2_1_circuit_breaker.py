@@ -878,20 +878,18 @@ def _call_in_words(args: list[Any], kwargs: dict[str, Any]) -> str:
     return f"fn({', '.join([*map(str, args), *(f'{name}={value}' for name, value in sorted(kwargs.items()))])})"
 
 
+def _parallel_scenario(callers: int, half_open: bool) -> dict[str, Any]:
+    steps = [*(_RECOVERING if half_open else []), _together(callers), _pass(2.0), _open()]
+    return _scenario(steps, **_half_open_config(callers))
+
+
 class CallsRunInParallel(_BreakerCheck):
     """Calls, and probes, run side by side: nothing is held while the function runs."""
 
     hint = _PERIOD
-    scenarios = st.builds(
-        lambda callers, half_open: _scenario([*(_RECOVERING if half_open else []), _together(callers)], **_half_open_config(callers)),
-        st.integers(2, 6),
-        st.booleans(),
-    )
+    scenarios = st.builds(_parallel_scenario, st.integers(2, 6), st.booleans())
     examples = 4
-    always = [
-        _scenario([_together(2)], **_half_open_config(1)),
-        _scenario([*_RECOVERING, _together(2)], **_half_open_config(2)),
-    ]
+    always = [_parallel_scenario(2, False), _parallel_scenario(2, True)]
 
     def judge(self, scenario: dict[str, Any], history: History) -> None:
         for index, event in enumerate(history):
@@ -910,19 +908,20 @@ def _at_once_scenario(callers: int) -> dict[str, Any]:
 
 def _probes_at_once_scenario(callers: int) -> dict[str, Any]:
     """Probes end at once, after probes that ended one after another closed a breaker. Closed, one failure does not matter."""
-    alone = [*_RECOVERING, *[_call(**_CONTROL)] * callers, _call("fail", **_CONTROL), _call(**_CONTROL)]
-    at_once = [*_RECOVERING, _together(callers, **_CONTROL), _pass(2.0), _call("fail"), _call()]
-    return _scenario([*alone, _NEW, *at_once], **_half_open_config(callers))
+    first = [*_RECOVERING, _call(**_CONTROL)]
+    alone = [*first, *[_call(**_CONTROL)] * callers, _call("fail", **_CONTROL), _call(**_CONTROL)]
+    at_once = [*first, _together(callers, **_CONTROL), _pass(2.0), _call("fail"), _call(), _open()]
+    return _scenario([*alone, _NEW, *at_once], **_half_open_config(callers + 1, min_calls_to_open=2))
 
 
 class WindowCountsEveryCall(_BreakerCheck):
     """No result is lost, and none counted twice, when calls end at the same instant."""
 
     hint = _PERIOD
-    scenarios = st.builds(_at_once_scenario, st.integers(2, 3)) | st.builds(_probes_at_once_scenario, st.integers(2, 3))
+    scenarios = st.builds(_at_once_scenario, st.integers(2, 3)) | st.builds(_probes_at_once_scenario, st.integers(2, 4))
     examples = 1
-    interleavings = 30
-    always = [_at_once_scenario(2), _probes_at_once_scenario(2)]
+    interleavings = 24
+    always = [_at_once_scenario(2), _at_once_scenario(4), _probes_at_once_scenario(4), _probes_at_once_scenario(6)]
 
     def judge(self, scenario: dict[str, Any], history: History) -> None:
         if _call(**_CONTROL) in scenario["steps"]:

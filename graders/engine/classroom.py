@@ -121,7 +121,7 @@ def _autograde(options: argparse.Namespace, folder: ClassFolder) -> int:
         return _grade(options, folder, sections=())
     written = sample_class.write(folder.submitted, folder.course)
     print(
-        f"Nothing was handed in under {_shown(folder.submitted)}, so the sample class is put there: {written} notebooks.\n"
+        f"Nothing was handed in under {_shown(folder.submitted)}: the sample class is put there, {written} notebooks.\n"
         "Learners' own go to <student>/<section>/ there; `python -m graders samples --remove` takes the samples away.\n"
     )
     return _grade(options, folder, sections=())

@@ -144,7 +144,7 @@ def marks_of(
 
 
 def named_verdict(path: Path) -> tuple[str, str] | None:
-    """The key of the verdict that a graded notebook shows, and the problem that it tells; None where it is not there."""
+    """The key of the verdict that a graded notebook shows, and the problem that it tells; None without it."""
     try:
         grading = json.loads(path.read_bytes())["metadata"][GRADING]
         return grading["verdict"], grading["problem"]

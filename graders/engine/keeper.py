@@ -129,7 +129,6 @@ class _Keeper:
         self._confinement = confinement
         self._captured = _Capture(limits.output)
         self._killed: str | None = None
-        self._began = time.monotonic()
         self._spent_before = 0.0
         self._budget = limits.start_seconds
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -169,7 +168,6 @@ class _Keeper:
             "killed": self._killed,
             "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
             "code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
-            "seconds": time.monotonic() - self._began,
             "cpu": used.ru_utime + used.ru_stime,
             "peak_memory": used.ru_maxrss * 1024,
             "printed": self._captured.data.decode("utf-8", "replace"),

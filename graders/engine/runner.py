@@ -11,7 +11,6 @@ import builtins
 import functools
 import linecache
 import os
-import random
 import sys
 import threading
 import traceback
@@ -151,8 +150,6 @@ def _driven(request: dict[str, Any], namespace: dict[str, Any], checks: dict[str
     plan = request["plan"]
     if plan["schedule"] is not None:
         plan["schedule"] = {int(step): thread for step, thread in plan["schedule"].items()}
-    # An answer may draw from the shared generator: every scenario finds it in the same state.
-    random.seed(plan["seed"])
     recordings = play(
         checks[request["check"]], answers if len(answers) > 1 else answers[0], request["scenario"], Plan(**plan)
     )

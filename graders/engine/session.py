@@ -39,6 +39,7 @@ class Session:
         self._runner: _Runner | None = None
         self._never_starts: RunnerLost | None = None
         self._spent = 0.0
+        self._check_began = time.monotonic()
         self._stubs = warm.material.release.stubs
         self._unanswered = [cell for cell, stub in self._stubs.items() if answer.is_unanswered(cell, stub)]
 
@@ -50,7 +51,8 @@ class Session:
 
     def driver(self, check: Check, names: tuple[str, ...]) -> Driver:
         """What drives the objects with these names through scenarios of one check. It raises RunnerLost."""
-        deadline = self._deadline(self._budget)
+        self._check_began = time.monotonic()
+        deadline = self._check_began + self._budget * self._warm.limits.wall_factor
 
         def drive(scenario: Scenario, plan: Plan) -> list[Recording]:
             runner = self._ready_for(check)
@@ -177,7 +179,8 @@ class Session:
             # Its keeper was killed: only ending the warm process makes sure that nothing is left.
             self._warm.close()
             return
-        self._spent += max(report["cpu"], report["seconds"] / self._warm.limits.wall_factor)
+        waited = time.monotonic() - self._check_began
+        self._spent += max(report["cpu"], waited / self._warm.limits.wall_factor)
         room = self._warm.limits.output - len(self.printed)
         self.printed += report["printed"][:room]
         if report["dropped"] or len(report["printed"]) > room:

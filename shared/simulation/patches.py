@@ -456,6 +456,7 @@ _references: dict[str, list[_Reference]] = {}
 def _module_references() -> Iterator[_Reference]:
     """Every (namespace, name) of an imported module that refers to an original; only new modules are searched."""
     for name, module in _new_modules():
+        _references.pop(name, None)
         if found := list(_references_of(name, module, _REPLACEMENTS)):
             _references[name] = found
     if _searched_modules != sys.modules:

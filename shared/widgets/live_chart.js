@@ -325,19 +325,20 @@ function place(layout, width) {
 }
 
 function head(view, pane, box, legend = []) {
-  const { theme } = view;
-  const titleWidth = view.text(pane.title, box.x, box.y + 10, { weight: 600 });
-  let x = box.x + titleWidth + 14;
-  for (const { label, colours, dash } of legend) {
-    const size = 11;
-    view.context.font = `400 11px ${theme.font}`;
-    const wide = size + 5 + view.context.measureText(label).width;
-    if (x + wide > box.x + box.w) break;
-    if (dash) stroke(view.context, [[x, box.y + 10], [x + size, box.y + 10]], colours[0], 2);
-    else fillCell(view.context, x, box.y + 10 - size / 2, size, size, colours);
-    view.text(label, x + size + 5, box.y + 10, { size: 11, colour: theme.faint });
-    x += wide + 9;
-  }
+  const { context, theme } = view;
+  const start = box.x + view.text(pane.title, box.x, box.y + 10, { weight: 600 }) + 14, room = box.x + box.w - start;
+  context.font = `400 11px ${theme.font}`;
+  const widths = legend.map(({ label }) => context.measureText(label).width);
+  const [size, near, apart] = sum(widths) + legend.length * 25 <= room ? [11, 5, 9] : [8, 3, 6];
+  let x = start;
+  legend.forEach(({ label, colours, dash }, index) => {
+    const wide = size + near + widths[index];
+    if (x + wide > start + room) return;
+    if (dash) stroke(context, [[x, box.y + 10], [x + size, box.y + 10]], colours[0], 2);
+    else fillCell(context, x, box.y + 10 - size / 2, size, size, colours);
+    view.text(label, x + size + near, box.y + 10, { size: 11, colour: theme.faint });
+    x += wide + apart;
+  });
 }
 
 function plotBox(pane, box) {

@@ -24,8 +24,8 @@ SURVIVES = 25
 """Connects within one column that a server stands; with one more it falls over."""
 REST = 2.0
 """Seconds that a server which fell over needs to start again."""
-PLAY_CONFIG = BackoffConfig(initial_delay=1.0, max_delay=10.0, max_attempts=1_000_000)
-"""Clients that never give up: somebody has to come back."""
+PLAY_CONFIG = BackoffConfig(initial_delay=2.0, max_delay=10.0, max_attempts=1_000_000)
+"""Clients that never give up. A column is a twentieth of their first delay."""
 
 
 class HerdSimulation:

@@ -147,7 +147,7 @@ def test_autograde_on_a_fresh_checkout_grades_the_sample_class(
     assert run("autograde", "--folder", str(tmp_path)) == 0
 
     output = capsys.readouterr().out
-    assert "the sample class is put there: 10 notebooks" in output
+    assert "the sample class is put there, 10 notebooks" in output
     assert f"{tmp_path}/feedback/<learner>/<section>.html" in output
     table = dict(re.findall(r"^(sample-[a-z-]+) +17\.2\.1 +(\S+)", output, re.MULTILINE))
     full = table["sample-right"]

@@ -10,7 +10,7 @@ def retry(fn, config, *, sleep, rng, clock, deadline=None):
         except Exception as error:
             if not is_retryable(error) or attempt + 1 == config.max_attempts:
                 raise
-            drawn = min(config.max_delay, rng.uniform(config.initial_delay, 3 * drawn))
+            drawn = rng.uniform(min(config.max_delay, config.initial_delay), min(config.max_delay, 3 * drawn))
             wait = max(drawn, getattr(error, "retry_after", None) or 0)
             if deadline is not None and clock() + wait >= deadline:
                 raise
