@@ -166,12 +166,13 @@ def _bound(config: BackoffConfig, number: int) -> float:
 
 
 def _faults(config: BackoffConfig, courses: Sequence[_Course]) -> list[str]:
-    """What is wrong with them, in words, once each; of the waits over their bounds, the one that is furthest over."""
+    """What is wrong with them, in words, once each; of the waits over their bounds, the longest."""
     found: dict[str, str] = {}
-    waits = [(wait, _bound(config, number), number) for course in courses for number, wait in enumerate(course.waits)]
-    wait, bound, number = max(waits, key=lambda each: each[0] - each[1], default=(0.0, 0.0, 0))
-    if wait > bound + 1e-6:
-        found["bound"] = f"waited {wait:.2f} s before retry {number}: the bound is {bound:g} s"
+    waits = [(wait, number) for course in courses for number, wait in enumerate(course.waits)]
+    too_long = [(wait, number) for wait, number in waits if wait > _bound(config, number) + 1e-6]
+    if too_long:
+        wait, number = max(too_long)
+        found["bound"] = f"waited {wait:.2f} s before retry {number}: the bound is {_bound(config, number):g} s"
     for course in courses:
         if len(course.calls) != config.max_attempts:
             found.setdefault("calls", f"called {len(course.calls)} times: max_attempts is {config.max_attempts}")
