@@ -198,7 +198,11 @@ def _with_shortest_schedule(check: Check, drive: Driver, finding: _Finding) -> _
 
     def fails(schedule: dict[int, str]) -> bool:
         nonlocal best
-        for recording in drive(finding.scenario, Plan(schedule=schedule)):
+        try:
+            recordings = drive(finding.scenario, Plan(schedule=schedule))
+        except RunnerLost:
+            return False  # what was found stands, with the schedule that found it
+        for recording in recordings:
             again = _finding(check, finding.scenario, recording)
             if again and again.status == finding.status:
                 best = again

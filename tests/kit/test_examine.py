@@ -171,6 +171,15 @@ def test_a_runner_lost_while_shrinking_keeps_the_failure_found() -> None:
     assert examine(CountsToTheTotal(), dies_later, seed=3).status == "failed"
 
 
+def test_a_runner_lost_while_its_schedule_is_shrunk_keeps_the_failure_found() -> None:
+    def dies_on_replay(scenario, plan):
+        if plan.schedule is not None:
+            raise RunnerLost("crashed", "gone")
+        return play(CountsFromManyThreads(), Counter, scenario, plan)
+
+    assert examine(CountsFromManyThreads(), dies_on_replay).status == "failed"
+
+
 @pytest.mark.parametrize("forged", [[], [{"t": 0}], [{"total": {"x": 1}}]])
 def test_a_forged_record_earns_nothing(forged) -> None:
     result = examine(CountsToTheTotal(), lambda scenario, plan: [{"history": forged, "schedule": {}, "trouble": None}])
