@@ -11,7 +11,13 @@ import ipywidgets
 from shared.resilience.retry import JITTERS
 from shared.widgets.live_chart import Columns, Lanes, Line, Lines, LiveChart, Mark, Row
 from shared.widgets.live_panel import LivePanel
-from shared.widgets.retry_figures import compare_with_reference, counterexample, herd_figure, herd_table, incident_figure
+from shared.widgets.retry_figures import (
+    compare_with_reference,
+    counterexample,
+    herd_figure,
+    herd_table,
+    incident_figure,
+)
 from shared.widgets.retry_simulation import BIN, CLIENTS, SURVIVES, HerdSimulation, outage
 
 __all__ = [
@@ -37,7 +43,11 @@ def herd_playground(seed: int = 1) -> LivePanel:
             layout={"width": "220px"},
         ),
         "up": ipywidgets.ToggleButton(
-            value=True, description="Server has power", icon="plug", layout={"width": "170px"}, tooltip="Plug in or pull the plug"
+            value=True,
+            description="Server has power",
+            icon="plug",
+            layout={"width": "170px"},
+            tooltip="Plug in or pull the plug",
         ),
     }
     simulation = HerdSimulation("none", seed=seed)
@@ -74,6 +84,17 @@ def _rows() -> list[Row]:
         Row(54, [Lanes("server", "Server", ["server"], span=_SPAN)]),
         Row(
             110,
-            [Lines("clients", "Clients connected", "", [Line("clients", "ink")], span=_SPAN, step=BIN, least_top=1.1 * CLIENTS, axis=True)],
+            [
+                Lines(
+                    "clients",
+                    "Clients connected",
+                    "",
+                    [Line("clients", "ink")],
+                    span=_SPAN,
+                    step=BIN,
+                    least_top=1.1 * CLIENTS,
+                    axis=True,
+                )
+            ],
         ),
     ]

@@ -85,7 +85,9 @@ def herd_figure() -> Picture:
             _shade(axes, run.down)
             axes.set(xlim=(0, seconds), ylim=(0, CLIENTS * 1.12), yticks=[0, 25, 50, 75, 100])
             axes.set_title(f"{name}: at most {run.peak}")
-        rows[0].annotate("server down", (down / 2, CLIENTS), (0, 0), textcoords="offset points", va="top", ha="center", **_SMALL)
+        rows[0].annotate(
+            "server down", (down / 2, CLIENTS), (0, 0), textcoords="offset points", va="top", ha="center", **_SMALL
+        )
         figure.supylabel(f"retries per {_MS}", fontsize=9.5, color=_FAINT)
         rows[-1].set_xlabel("seconds since all clients failed")
         peaks = ", ".join(f"{name} {run.peak}" for name, run in runs.items())
@@ -222,7 +224,14 @@ def _draw_course(axes: Axes, config: BackoffConfig, course: _Course) -> None:
     axes.plot(course.calls, [0] * len(course.calls), "x", color=_INK, markersize=7, markeredgewidth=2, zorder=3)
     colour = _INK if course.own else COLOURS["failed"]
     axes.annotate(
-        course.error, (course.ended, -0.24), (0, 0), textcoords="offset points", ha="right", va="top", fontsize=8.5, color=colour
+        course.error,
+        (course.ended, -0.24),
+        (0, 0),
+        textcoords="offset points",
+        ha="right",
+        va="top",
+        fontsize=8.5,
+        color=colour,
     )
     axes.set(yticks=[], ylim=(-0.62, 0.85))
     axes.spines["left"].set_visible(False)
@@ -266,7 +275,9 @@ def compare_with_reference(yours: Callable[..., Any]) -> Picture:
             herd_axes.stairs(columns[title], _edges(columns[title]), fill=True, color=COLOURS["failed"])
             herd_axes.set(title=f"retries per {_MS}", ylim=(0, max(30, *peaks.values()) * 1.1))
         axes[1][0].set_xlabel("before retry")
-        axes[1][0].set_ylim(0, 1.05 * max([config.max_delay, *(wait for each in courses["Yours"] for wait in each.waits)]))
+        axes[1][0].set_ylim(
+            0, 1.05 * max([config.max_delay, *(wait for each in courses["Yours"] for wait in each.waits)])
+        )
         axes[1][1].set_xlabel("seconds since all clients failed")
         figure.suptitle(_folded(words), x=0.01, ha="left", fontsize=9.5, color=_INK)
         return picture_of(figure, words)

@@ -12,7 +12,14 @@ import pytest
 
 from shared.resilience.contracts import BackoffConfig, is_retryable
 from shared.resilience.retry import JITTERS, retry
-from shared.widgets.retry import compare_with_reference, counterexample, herd_figure, herd_playground, herd_table, incident_figure
+from shared.widgets.retry import (
+    compare_with_reference,
+    counterexample,
+    herd_figure,
+    herd_playground,
+    herd_table,
+    incident_figure,
+)
 from shared.widgets.retry_simulation import BIN, CLIENTS, REST, SURVIVES, HerdSimulation, outage
 from shared.widgets.style import Picture
 
