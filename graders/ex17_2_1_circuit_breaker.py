@@ -1,11 +1,11 @@
-"""The checks of 17.2.1: what a circuit breaker does, seen only from the function it calls and from what its callers get.
+"""The checks of 17.2.1: a circuit breaker, seen from the function that it calls and from what its callers get.
 
-Invariant: every design that keeps the stated rules passes. A check judges one property and reaches it by ways that other
-mistakes leave open: the breaker is opened by calls that all fail, waits are waited out with time to spare, and a call
-marked as a *control* that already goes wrong ends the judgement, because another check speaks of it.
+Invariant: every design that keeps the stated rules passes. A check judges one property and reaches it by ways that
+other mistakes leave open: the breaker is opened by calls that all fail, waits are waited out with time to spare, and a
+call marked as a *control* that already goes wrong ends the judgement, because another check speaks of it.
 
-A scenario is a configuration and a list of steps (`_Player` plays them). A history has one event per call, `_follow`
-replays it against `_Rules`, in the order in which the calls began and ended, not in the order that was planned: an answer
+A scenario is a configuration and a list of steps (`_Player` plays them). A history has one event per call. `_follow`
+replays it against `_Rules` in the order in which the calls began and ended, not in the planned order: an answer
 that makes its callers wait for each other is judged by what it did.
 """
 
@@ -136,9 +136,10 @@ def _ending_in_words(step: Step) -> str:
 class _Player:
     """Plays the steps of a scenario on one breaker and records every call as one event.
 
-    Fields of a call's event: `call` (its number), `role` ("opening", "control" or ""), `ends`; `began` and `ended` (seconds)
-    where the function ran; `refused` (it was rejected or did not run), `circuit_open` (CircuitOpen was raised), `retry_after`;
-    `order` of its beginning or refusal and `end_order` of its end, counted over all calls; `crowd`: others came at its instant.
+    Fields of a call's event: `call` (its number); `role` ("opening", "control" or ""); `ends`, as in the step; `crowd`,
+    others came at its instant; `refused`, it was rejected or did not run; `circuit_open`, CircuitOpen was raised, with
+    its `retry_after`; where the function ran, `began` and `ended` (seconds). `order` numbers beginnings and refusals,
+    `end_order` ends, in one count over all calls.
     """
 
     def __init__(self, answer: Any, scenario: dict[str, Any], world: World) -> None:
@@ -181,7 +182,7 @@ class _Player:
         return event
 
     def hand_through(self, scenario: dict[str, Any]) -> None:
-        """One call with arguments; its event tells with which it was `made` and whether the caller got the function's `own`."""
+        """One call with arguments. Its event tells with which it was `made`, and whether the outcome was its `own`."""
         value = object()
         error = _ENDINGS.get(scenario["ends"], Exception)("from the function")
         made: list[Any] = []
@@ -328,7 +329,9 @@ class _Rules:
 
     def words(self, now: float) -> str:
         """Why a call must run, or be rejected, now."""
-        late = f"; {' and '.join(f'call {call}' for call in self.late)} ended late and must not count" if self.late else ""
+        late = (
+            f"; {' and '.join(f'call {call}' for call in self.late)} ended late and must not count" if self.late else ""
+        )
         return self._state_in_words(now) + late
 
     def _state_in_words(self, now: float) -> str:
@@ -382,8 +385,43 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def _demand_all(steps: list[Step], history: History) -> None:
+    """Raise Mismatch unless every step of the scenario is there, each call with its outcome.
+
+    An answer shares its process with the recorder, so a record may be made up or cut short.
+    """
+    calls = {event["call"]: event for event in history if "call" in event}
+    looks = [event for event in history if "states" in event]
+    number = 0
+    for step in steps:
+        match step["do"]:
+            case "call" | "start":
+                number += 1
+                _demand(calls, number, step["ends"])
+            case "together":
+                for _ in range(step["calls"]):
+                    number += 1
+                    _demand(calls, number, step["ends"])
+            case "open":
+                for _ in range(step["limit"]):
+                    number += 1
+                    if _demand(calls, number, "fail")["refused"]:
+                        break
+    planned = [[step["states"] for step in steps if step["do"] == "look"], sum(step["do"] == "new" for step in steps)]
+    if [[look["states"] for look in looks], sum("new" in event for event in history)] != planned or len(calls) != number:
+        raise Mismatch(expected=f"a record of {_count(number, 'call')} and of every look", observed="another record")
+
+
+def _demand(calls: dict[int, Event], number: int, ends: str) -> Event:
+    event = calls.get(number, {})
+    whole = {"outcome", "until", "refused", "order", "circuit_open"} <= event.keys()
+    if not whole or event["ends"] != ends or not (event["refused"] or {"began", "ended"} <= event.keys()):
+        raise Mismatch(expected=f"a record of call {number} ({ends}) and its outcome", observed="none")
+    return event
+
+
 def _follow(scenario: dict[str, Any], history: History, *, strict_in: State | None = None) -> None:
-    """Raise Mismatch at the first call that breaks the rules; in state `strict_in`, also at one that is refused wrongly."""
+    """Raise Mismatch at the first call that breaks the rules; in state `strict_in`, also at a wrong way to refuse."""
     rules = _Rules(BreakerConfig(**scenario["config"]))
     for moment, index in _moments(history):
         event = history[index]
@@ -497,6 +535,11 @@ class _BreakerCheck(Check):
         _Player(answer, scenario, world).play(scenario["steps"])
 
     def judge(self, scenario: dict[str, Any], history: History) -> None:
+        _demand_all(scenario["steps"], history)
+        self.judge_calls(scenario, history)
+
+    def judge_calls(self, scenario: dict[str, Any], history: History) -> None:
+        """Judge a history that holds every call of the scenario, with its outcome."""
         _follow(scenario, history)
 
     def describe(self, scenario: dict[str, Any]) -> str:
@@ -527,7 +570,9 @@ class OpensOnErrorRate(_BreakerCheck):
     examples = 30
     always = [
         _scenario(_calls("fail", "fail", "fail", "fail"), window_size=10, min_calls_to_open=3),
-        _scenario([*_calls("fail", "fail"), _NEW, *_calls("fail", "fail", "fail")], window_size=10, min_calls_to_open=3),
+        _scenario(
+            [*_calls("fail", "fail"), _NEW, *_calls("fail", "fail", "fail")], window_size=10, min_calls_to_open=3
+        ),
         _scenario(_calls("fail", "fail", "fail", "fail", "fail"), window_size=4, min_calls_to_open=10),
         _scenario(_calls("ok", "fail", "ok", "fail", "fail"), window_size=10, min_calls_to_open=4),
         _scenario(_calls("fail", "fail", "fail", "ok", "ok"), window_size=10, min_calls_to_open=4),
@@ -544,7 +589,9 @@ def _fast_then_any_durations(draw: st.DrawFn) -> dict[str, Any]:
     """The minimum is reached by good calls, so that only the rates decide."""
     minimum = draw(st.integers(1, 3))
     calls = draw(
-        st.lists(st.tuples(st.sampled_from(_COUNTED), st.sampled_from(tuple(_DURATIONS.values()))), min_size=1, max_size=6)
+        st.lists(
+            st.tuples(st.sampled_from(_COUNTED), st.sampled_from(tuple(_DURATIONS.values()))), min_size=1, max_size=6
+        )
     )
     return _slow_scenario(
         minimum,
@@ -630,7 +677,9 @@ _RECOVERING = [_open(), _pass(15.0)]
 """Open, and wait with time to spare: the next call is a probe."""
 
 
-def _wait_scenario(wait: float, offsets: list[float], *, late: bool = False, probe_fails: bool = False) -> dict[str, Any]:
+def _wait_scenario(
+    wait: float, offsets: list[float], *, late: bool = False, probe_fails: bool = False
+) -> dict[str, Any]:
     """One failure is long past when the breaker opens. `late`: a call of before fails halfway through the wait."""
     waiting = [step for offset in sorted(offsets) for step in (_until(offset * wait), _call("fail"))]
     waiting += [_until(wait - 2 * _TOLERANCE), _call("fail"), _until(wait + 2 * _TOLERANCE)]
@@ -658,7 +707,7 @@ class OpenRejectsForTheWait(_BreakerCheck):
         _wait_scenario(30.0, [0.25], probe_fails=True),
     ]
 
-    def judge(self, scenario: dict[str, Any], history: History) -> None:
+    def judge_calls(self, scenario: dict[str, Any], history: History) -> None:
         _follow(scenario, history, strict_in=State.OPEN)
         self._judge_retry_after(scenario, history)
 
@@ -698,11 +747,12 @@ class HalfOpenAdmitsPermittedCalls(_BreakerCheck):
         _probes_scenario(2, 2, 1),
         _probes_scenario(1, 1, 2),
         _scenario(
-            [*_RECOVERING, _start("ok", 1.0), _start("ok", 8.0), _pass(2.0), *_calls("ok", "ok")], **_half_open_config(2)
+            [*_RECOVERING, _start("ok", 1.0), _start("ok", 8.0), _pass(2.0), *_calls("ok", "ok")],
+            **_half_open_config(2),
         ),
     ]
 
-    def judge(self, scenario: dict[str, Any], history: History) -> None:
+    def judge_calls(self, scenario: dict[str, Any], history: History) -> None:
         _follow(scenario, history, strict_in=State.HALF_OPEN)
 
 
@@ -741,12 +791,14 @@ class HalfOpenDecides(_BreakerCheck):
         *(_empty_window_scenario(permitted) for permitted in (1, 3, 6)),
     ]
 
-    def judge(self, scenario: dict[str, Any], history: History) -> None:
+    def judge_calls(self, scenario: dict[str, Any], history: History) -> None:
         _follow(scenario, history)
         probes = [index for index, event in enumerate(history) if event.get("role") == ""]
         if history[-1].get("role") == "opening":
             second = probes[-1] + 1
-            _judge_same_number(history[:second], history[second:], "again after it has closed, as at first", len(history) - 1)
+            _judge_same_number(
+                history[:second], history[second:], "again after it has closed, as at first", len(history) - 1
+            )
 
 
 _UNCOUNTED = tuple(ends for ends in _ENDINGS if ends not in _COUNTED)
@@ -786,7 +838,7 @@ class IgnoredErrorsGivePermitsBack(_BreakerCheck):
         *(_uncounted_closed(ends, lasts) for ends in _UNCOUNTED for lasts in (0.0, 2.25)),
     ]
 
-    def judge(self, scenario: dict[str, Any], history: History) -> None:
+    def judge_calls(self, scenario: dict[str, Any], history: History) -> None:
         if _NEW in scenario["steps"]:
             _judge_second_breaker(history, "as without them")
         else:
@@ -857,6 +909,8 @@ class OriginalExceptionReachesTheCaller(_BreakerCheck):
     def judge(self, scenario: dict[str, Any], history: History) -> None:
         event = history[-1]
         at = len(history) - 1
+        if "outcome" not in event or event["own"] and not event["made"]:
+            raise Mismatch(expected="a record of the call and its outcome", observed="none", at=at)
         if event["circuit_open"] and scenario["half_open"]:
             return
         given = _call_in_words(scenario["args"], scenario["kwargs"])
@@ -864,14 +918,21 @@ class OriginalExceptionReachesTheCaller(_BreakerCheck):
         if made != [given]:
             raise Mismatch(expected=f"one call of the function, {given}", observed=", ".join(made) or "none", at=at)
         if not event["own"]:
-            what = "the value that the function returned" if scenario["ends"] == "ok" else "the very exception that the function raised"
-            got = f"{event['error']}: {event['message']}" if event["outcome"] == "raised" else f"{event['value']!r}"
-            raise Mismatch(expected=f"the caller to get {what}", observed=f"it got {got}", at=at)
+            returned = scenario["ends"] == "ok"
+            what = "the value that the function returned" if returned else "the very exception that the function raised"
+            raise Mismatch(expected=f"the caller to get {what}", observed=f"it got {_outcome_in_words(event)}", at=at)
 
     def describe(self, scenario: dict[str, Any]) -> str:
         ends = scenario["ends"]
         what = "returns" if ends == "ok" else f"raises {_ENDINGS[ends].__name__}"
-        return f"{'a probe' if scenario['half_open'] else 'a call'}, {_call_in_words(scenario['args'], scenario['kwargs'])}, that {what}"
+        who = "a probe" if scenario["half_open"] else "a call"
+        return f"{who}, {_call_in_words(scenario['args'], scenario['kwargs'])}, that {what}"
+
+
+def _outcome_in_words(event: Event) -> str:
+    if event["outcome"] == "raised":
+        return f"another exception, {event['error']}: {event['message']}"
+    return f"{event['value']!r}"
 
 
 def _call_in_words(args: list[Any], kwargs: dict[str, Any]) -> str:
@@ -891,7 +952,7 @@ class CallsRunInParallel(_BreakerCheck):
     examples = 4
     always = [_parallel_scenario(2, False), _parallel_scenario(2, True)]
 
-    def judge(self, scenario: dict[str, Any], history: History) -> None:
+    def judge_calls(self, scenario: dict[str, Any], history: History) -> None:
         for index, event in enumerate(history):
             if event.get("crowd") and not event["refused"] and event["began"] > event["t"]:
                 raise Mismatch(
@@ -907,7 +968,7 @@ def _at_once_scenario(callers: int) -> dict[str, Any]:
 
 
 def _probes_at_once_scenario(callers: int) -> dict[str, Any]:
-    """Probes end at once, after probes that ended one after another closed a breaker. Closed, one failure does not matter."""
+    """Probes that end at once close it, as probes that end one after another do: then one failure opens nothing."""
     first = [*_RECOVERING, _call(**_CONTROL)]
     alone = [*first, *[_call(**_CONTROL)] * callers, _call("fail", **_CONTROL), _call(**_CONTROL)]
     at_once = [*first, _together(callers, **_CONTROL), _pass(2.0), _call("fail"), _call(), _open()]
@@ -923,7 +984,7 @@ class WindowCountsEveryCall(_BreakerCheck):
     interleavings = 24
     always = [_at_once_scenario(2), _at_once_scenario(4), _probes_at_once_scenario(4), _probes_at_once_scenario(6)]
 
-    def judge(self, scenario: dict[str, Any], history: History) -> None:
+    def judge_calls(self, scenario: dict[str, Any], history: History) -> None:
         if _call(**_CONTROL) in scenario["steps"]:
             _follow(scenario, history)
         else:
@@ -941,7 +1002,9 @@ def _judge_same_number(before: History, after: History, condition: str, at: int,
     """Both histories must open a breaker after the same number of failures."""
     first, second = _failures_to_open(before), _failures_to_open(after)
     if first is None:
-        raise Mismatch(expected="the breaker to open when every call fails", observed="it never opened", at=len(before) - 1)
+        raise Mismatch(
+            expected="the breaker to open when every call fails", observed="it never opened", at=len(before) - 1
+        )
     if second != max(first, least):
         raise Mismatch(
             expected=f"{_count(max(first, least), 'failure')} to open {condition}",
@@ -958,20 +1021,30 @@ def _failures_to_open(history: History) -> int | None:
 
 def _story(probe: str) -> dict[str, Any]:
     recovered = State.CLOSED if probe == "ok" else State.OPEN
-    steps = [_look(State.CLOSED), _call(), _look(State.CLOSED), _open(), _look(State.OPEN), _pass(5.0), _look(State.OPEN)]
+    steps = [
+        _look(State.CLOSED),
+        _call(),
+        _look(State.CLOSED),
+        _open(),
+        _look(State.OPEN),
+        _pass(5.0),
+        _look(State.OPEN),
+    ]
     steps += [_pass(10.0), _look(State.OPEN, State.HALF_OPEN), _start(probe, 2.0), _look(State.HALF_OPEN), _pass(4.0)]
     return _scenario([*steps, _look(recovered)], **_half_open_config(1))
 
 
 class StateTellsTheStory(_BreakerCheck):
-    """Success, failure, recovery: `state` reads CLOSED, OPEN, HALF_OPEN and CLOSED again, or OPEN if the probe failed."""
+    """Success, failure, recovery: `state` reads CLOSED, OPEN, HALF_OPEN, then CLOSED, or OPEN if the probe fails."""
 
     hint = _PERIOD
     scenarios = st.builds(_story, st.sampled_from(_COUNTED))
     examples = 2
     always = [_story("ok"), _story("fail")]
 
-    def judge(self, scenario: dict[str, Any], history: History) -> None:
+    def judge_calls(self, scenario: dict[str, Any], history: History) -> None:
         for index, event in enumerate(history):
             if "states" in event and event["state"] not in event["states"]:
-                raise Mismatch(expected=f"state to read {' or '.join(event['states'])}", observed=event["state"], at=index)
+                raise Mismatch(
+                    expected=f"state to read {' or '.join(event['states'])}", observed=event["state"], at=index
+                )

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import contextlib
+import copy
 import importlib.util
 import json
 import multiprocessing
@@ -26,12 +28,14 @@ from typing import Any
 from graders.course import COURSE_ROOT, Exercise, UnknownExercise, exercises, find
 from graders.engine import Answer, Engine, ExerciseBroken, Verdict
 from graders.engine.material import Material
+from graders.kit import Check, Checks, History, Plan, Scenario, play
 from graders.source_format import AnswerFile, BadSource, Cell, read_answer, read_cells, solutions
 from tools.build import Difference, build, orphans, run_cells
 
 __all__ = ["Part", "check_exercise", "leaked_lines", "main", "wrong_answer_problems"]
 
 RIGHT_ANSWERS = 3
+_FORGED_SCENARIOS = 4
 WRONG_ANSWERS = 15
 WELCOME = Path("chapters") / "welcome.md"
 
@@ -52,6 +56,7 @@ class _Grading:
     solution: Future[Verdict | str] | None = None
     untouched: Future[Verdict | str] | None = None
     errors: Future[list[tuple[str, str]]] | None = None
+    forged: Future[list[str]] | None = None
     answers: dict[Path, tuple[AnswerFile, Future[Verdict | str]]] = field(default_factory=dict)
     unreadable: list[str] = field(default_factory=list)
 
@@ -80,6 +85,9 @@ def check_exercise(exercise: Exercise, grading: _Grading, built: list[Difference
     yield _right_answers(exercise, grading)
     yield _wrong_answers(exercise, material, grading)
     yield _checks(exercise, cells, material, grading)
+    assert grading.forged is not None
+    module = _shown(exercise, exercise.checks)
+    yield Part("forged records", "refused by every judge", tuple(f"{module}: {each}" for each in grading.forged.result()))
 
 
 # --- the parts --------------------------------------------------------------------------------------------------------
@@ -305,6 +313,7 @@ def _start(pool: ProcessPoolExecutor, exercise: Exercise, seed: int) -> _Grading
         grading.errors = pool.submit(_untouched_errors, exercise)
         grading.untouched = pool.submit(_graded, exercise, None, seed)
     grading.solution = pool.submit(_graded, exercise, solutions(cells), seed)
+    grading.forged = pool.submit(_accepted_forgeries, exercise, solutions(cells))
     for path in sorted(exercise.answers.glob("*.py")):
         try:
             answer = read_answer(path.read_text(encoding="utf-8"))
@@ -332,6 +341,47 @@ def _graded(exercise: Exercise, cells: Mapping[str, str] | None, seed: int) -> V
         return _engine.grade(exercise, answer, seed=seed)
     except (BadAnswer, ExerciseBroken) as broken:
         return str(broken)
+
+
+def _accepted_forgeries(exercise: Exercise, cells: Mapping[str, str]) -> list[str]:
+    """In a worker: where a judge accepts a record that an answer could have made up or cut short.
+
+    An answer shares its process with the recorder, so a judge trusts nothing: it demands every event that the scenario
+    plans, with its outcome.
+    """
+    material = Material.load(exercise)
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    for source in (*material.release.setup, *cells.values()):
+        exec(compile(source, "<solution>", "exec"), namespace)
+    called: list[tuple[Check, Any]] = []
+    namespace["check"] = Checks(material.checks, lambda check, answer: called.append((check, answer)))
+    for test in material.release.tests:
+        exec(test.source, namespace)
+    accepted = []
+    for check, answer in called:
+        kinds: dict[str, None] = {}
+        for scenario in check.always[:_FORGED_SCENARIOS]:
+            for recording in play(check, answer, scenario, Plan(schedules=1)):
+                kinds.update(dict.fromkeys(accepted_forgeries(check, scenario, recording["history"])))
+        if kinds:
+            accepted.append(f"{check.id} accepts a record of {', '.join(kinds)}.")
+    return accepted
+
+
+def accepted_forgeries(check: Check, scenario: Scenario, history: History) -> Iterator[str]:
+    """Which made-up versions of an honest history the check's judge accepts."""
+    plain_events = [{key: event[key] for key in ("t", "who", "what", "kind")} for event in history]
+    forgeries = {
+        "no event": [],
+        "one note": [{"t": 0.0, "who": "main", "what": "done", "kind": "note"}],
+        "the first half": history[: len(history) // 2],
+        "all but the last event": history[:-1],
+        "events without outcomes": plain_events,
+    }
+    for name, forgery in forgeries.items():
+        with contextlib.suppress(Exception):
+            check.judge(scenario, copy.deepcopy(forgery))
+            yield name
 
 
 def _untouched_errors(exercise: Exercise) -> list[tuple[str, str]]:

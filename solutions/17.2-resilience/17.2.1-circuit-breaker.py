@@ -30,9 +30,12 @@ check = checks_for("17.2.1")
 #
 # Somebody restarts the shop. Forty fresh threads fall asleep.
 #
-# ![Two strips over 120 seconds. Without a breaker the 40 workers fill up within a second of the backend slowing down and pages stop. With a breaker calls are rejected at once, workers stay free, and service comes back after a probe succeeds.](figure:shared.widgets.circuit_breaker.incident_figure)
+# ![Two strips over 120 seconds; the backend is slow from 20 to 80 s. Without a breaker all 40 workers are busy within a second and pages stop until the backend is well. With a breaker pages are lost for the 10 s that the first slow answers take; then calls are rejected at once, workers are free and pages are served, while a few probes find out when the backend is well.](figure:shared.widgets.circuit_breaker.incident_figure)
 #
-# The shop did not need better recommendations. It needed to **stop asking**, at once, and to ask again, *carefully*, later.
+# The shop did not need better recommendations. It needed to **stop asking**, and to ask again, *carefully*, later.
+#
+# Look at the ten bad seconds that are left: a breaker learns from calls that *ended*, and the first slow ones take 10 s to end. A timeout
+# inside the call (17.2.5) makes it learn sooner. The two belong together.
 
 # %% [markdown] id="idea"
 # ## The idea

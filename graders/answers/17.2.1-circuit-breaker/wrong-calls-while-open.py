@@ -1,5 +1,7 @@
 # wrong: makes the call also while open, to see whether the backend is back, and raises CircuitOpen afterwards
-# fails: ?
+# fails: open-rejects-for-the-wait
+# says: call 5 not to be made: OPEN since 2 s (every call failed), 29.5 s of
+# says: the function was called all the same
 # %% solution="circuit-breaker"
 import threading
 import time

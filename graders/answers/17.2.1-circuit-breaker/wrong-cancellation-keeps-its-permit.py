@@ -1,5 +1,7 @@
 # wrong: catches Exception only: a cancelled probe takes its permit along
-# fails: ?
+# fails: ignored-errors-give-permits-back
+# says: call 7 to run: HALF_OPEN, 1 of 1 permits is left (1 given back)
+# says: it was rejected, at 15 s
 # %% solution="circuit-breaker"
 import threading
 import time

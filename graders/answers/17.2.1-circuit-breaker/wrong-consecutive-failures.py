@@ -1,5 +1,7 @@
 # wrong: counts failures in a row, as the breaker of an earlier chapter did; a success starts the count again
-# fails: ?
+# fails: opens-on-error-rate, opens-on-slow-calls, window-forgets
+# says: call 5 to be rejected: OPEN since 0 s (2 of the last 4 failed, the
+# says: it ran, at 0 s
 # %% solution="circuit-breaker"
 import threading
 import time

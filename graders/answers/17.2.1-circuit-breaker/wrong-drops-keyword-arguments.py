@@ -1,5 +1,7 @@
 # wrong: does not hand the keyword arguments on
-# fails: ?
+# fails: original-exception-reaches-the-caller
+# says: one call of the function, fn(1, 2, user=3)
+# says: fn(1, 2)
 # %% solution="circuit-breaker"
 import threading
 import time

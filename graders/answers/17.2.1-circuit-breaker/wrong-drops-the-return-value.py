@@ -1,5 +1,7 @@
 # wrong: forgets to return what the function returned
-# fails: ?
+# fails: original-exception-reaches-the-caller
+# says: the caller to get the value that the function returned
+# says: it got None
 # %% solution="circuit-breaker"
 import threading
 import time

@@ -1,5 +1,7 @@
 # wrong: reacts to errors alone and never looks at the time that a call takes
-# fails: ?
+# fails: opens-on-slow-calls, half-open-decides
+# says: call 3 to be rejected: OPEN since 2.25 s (0 of the last 2 failed, the
+# says: it ran, at 2.25 s
 # %% solution="circuit-breaker"
 import threading
 import time

@@ -1,5 +1,7 @@
 # wrong: asks under no lock whether the wait is over: two callers both enter HALF_OPEN and renew its permits
-# fails: ?
+# fails: half-open-admits-permitted-calls
+# says: to be rejected: HALF_OPEN, 0 of 1 permits are left
+# says: it ran, at 15 s
 # %% solution="circuit-breaker"
 import threading
 import time

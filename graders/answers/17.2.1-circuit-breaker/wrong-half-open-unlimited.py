@@ -1,5 +1,7 @@
 # wrong: half-open lets everybody through: no permits
-# fails: ?
+# fails: half-open-admits-permitted-calls
+# says: call 5 to be rejected: HALF_OPEN, 0 of 1 permits are left
+# says: it ran, at 15 s
 # %% solution="circuit-breaker"
 import threading
 import time

@@ -1,5 +1,7 @@
 # wrong: judges the window before the new result is in it: it opens one call late
-# fails: ?
+# fails: opens-on-error-rate, opens-on-slow-calls, window-forgets
+# says: call 4 to be rejected: OPEN since 0 s (3 of the last 3 failed, the
+# says: it ran, at 0 s
 # %% solution="circuit-breaker"
 import threading
 import time

@@ -1,5 +1,7 @@
 # wrong: judges the rates only where it catches an exception, so slow calls that succeed never open it
-# fails: ?
+# fails: opens-on-error-rate, opens-on-slow-calls
+# says: call 5 to be rejected: OPEN since 0 s (3 of the last 4 failed, the
+# says: it ran, at 0 s
 # %% solution="circuit-breaker"
 import threading
 import time

@@ -1,5 +1,7 @@
 # wrong: a failure that comes back while it is open starts the wait again
-# fails: ?
+# fails: open-rejects-for-the-wait
+# says: call 8 to run: the wait of 30 s is over, so it is a probe; call 1
+# says: it was rejected, at 32.127 s
 # %% solution="circuit-breaker"
 import threading
 import time

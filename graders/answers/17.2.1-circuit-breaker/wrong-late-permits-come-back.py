@@ -1,5 +1,7 @@
 # wrong: gives a permit back without asking which half-open period it was taken in
-# fails: ?
+# fails: late-results-do-not-vote
+# says: call 9 to be rejected: HALF_OPEN, 0 of 1 permits are left; call 1
+# says: it ran, at 32.25 s
 # %% solution="circuit-breaker"
 import threading
 import time

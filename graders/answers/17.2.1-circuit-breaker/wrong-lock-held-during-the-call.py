@@ -1,5 +1,7 @@
 # wrong: holds the lock while the function runs: calls wait for each other
-# fails: ?
+# fails: calls-run-in-parallel
+# says: call 2 to begin at 0 s, when it was made, beside the others
+# says: it began at 1 s: it waited for another call to end
 # %% solution="circuit-breaker"
 import threading
 import time

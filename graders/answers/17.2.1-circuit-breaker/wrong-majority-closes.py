@@ -1,5 +1,7 @@
 # wrong: waits for all probes and closes when most of them succeeded
-# fails: ?
+# fails: half-open-decides
+# says: call 7 to be rejected: OPEN since 15 s (a probe failed), 10 s of the
+# says: it ran, at 15 s
 # %% solution="circuit-breaker"
 import threading
 import time

@@ -1,5 +1,7 @@
 # wrong: waits for min_calls_to_open results even where the window can never hold as many
-# fails: ?
+# fails: opens-on-error-rate
+# says: call 5 to be rejected: OPEN since 0 s (4 of the last 4 failed, the
+# says: it ran, at 0 s
 # %% solution="circuit-breaker"
 import threading
 import time

@@ -1,5 +1,7 @@
 # wrong: needs one result more than the minimum
-# fails: ?
+# fails: opens-on-error-rate
+# says: call 4 to be rejected: OPEN since 0 s (3 of the last 3 failed, the
+# says: it ran, at 0 s
 # %% solution="circuit-breaker"
 import threading
 import time

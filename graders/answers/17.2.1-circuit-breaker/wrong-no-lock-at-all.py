@@ -1,5 +1,7 @@
 # wrong: uses no lock anywhere
-# fails: ?
+# fails: half-open-admits-permitted-calls, window-counts-every-call
+# says: to be rejected: HALF_OPEN, 0 of 1 permits are left
+# says: it ran, at 15 s
 # %% solution="circuit-breaker"
 import time
 

@@ -1,5 +1,7 @@
 # wrong: reads a rate from the first result on: min_calls_to_open is not looked at
-# fails: ?
+# fails: opens-on-error-rate
+# says: call 2 to run: CLOSED, no rate before 3 results and there is 1
+# says: it was rejected, at 0 s
 # %% solution="circuit-breaker"
 import threading
 import time

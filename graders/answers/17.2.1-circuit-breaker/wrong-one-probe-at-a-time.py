@@ -1,5 +1,7 @@
 # wrong: half-open runs its probes one after another: while one runs all others are rejected
-# fails: ?
+# fails: half-open-admits-permitted-calls
+# says: call 5 to run: HALF_OPEN, 1 of 2 permits is left
+# says: it was rejected, at 15 s
 # %% solution="circuit-breaker"
 import threading
 import time

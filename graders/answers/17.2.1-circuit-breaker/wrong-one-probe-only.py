@@ -1,5 +1,7 @@
 # wrong: half-open admits one single call and judges it, whatever permitted_calls_in_half_open says
-# fails: ?
+# fails: half-open-admits-permitted-calls, half-open-decides
+# says: call 5 to run: HALF_OPEN, 1 of 2 permits is left
+# says: it was rejected, at 15 s
 # %% solution="circuit-breaker"
 import threading
 import time

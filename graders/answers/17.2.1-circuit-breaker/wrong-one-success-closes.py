@@ -1,5 +1,7 @@
 # wrong: the first probe that succeeds closes it
-# fails: ?
+# fails: half-open-admits-permitted-calls, half-open-decides
+# says: call 8 to be rejected: HALF_OPEN, 0 of 2 permits are left
+# says: it ran, at 17.25 s
 # %% solution="circuit-breaker"
 import threading
 import time

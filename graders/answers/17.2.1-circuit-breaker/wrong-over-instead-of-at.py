@@ -1,5 +1,7 @@
 # wrong: opens only over the limits (>), not at them
-# fails: ?
+# fails: opens-on-error-rate, opens-on-slow-calls
+# says: call 5 to be rejected: OPEN since 0 s (2 of the last 4 failed, the
+# says: it ran, at 0 s
 # %% solution="circuit-breaker"
 import threading
 import time

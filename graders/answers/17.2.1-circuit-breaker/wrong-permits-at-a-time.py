@@ -1,5 +1,7 @@
 # wrong: limits how many probes run at a time, not how many there are in total: a finished probe frees its place
-# fails: ?
+# fails: half-open-admits-permitted-calls
+# says: call 8 to be rejected: HALF_OPEN, 0 of 2 permits are left
+# says: it ran, at 17.25 s
 # %% solution="circuit-breaker"
 import threading
 import time

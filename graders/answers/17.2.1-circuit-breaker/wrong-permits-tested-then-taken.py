@@ -1,5 +1,7 @@
 # wrong: tests for a permit and takes it in two steps: two callers can take the same one
-# fails: ?
+# fails: half-open-admits-permitted-calls
+# says: to be rejected: HALF_OPEN, 0 of 1 permits are left
+# says: it ran, at 15 s
 # %% solution="circuit-breaker"
 import threading
 import time

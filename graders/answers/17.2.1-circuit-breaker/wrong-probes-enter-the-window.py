@@ -1,5 +1,7 @@
 # wrong: closes with the results of the probes already in the window
-# fails: ?
+# fails: half-open-decides
+# says: 4 failures to open again after it has closed, as at first
+# says: it opened after 3
 # %% solution="circuit-breaker"
 import threading
 import time

@@ -1,5 +1,7 @@
 # wrong: raises a new exception of the same type: the traceback and the attributes of the original are gone
-# fails: ?
+# fails: original-exception-reaches-the-caller
+# says: the caller to get the very exception that the function raised
+# says: it got another exception, ConnectionError: from the function
 # %% solution="circuit-breaker"
 import threading
 import time

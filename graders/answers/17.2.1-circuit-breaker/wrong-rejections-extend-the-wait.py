@@ -1,5 +1,7 @@
 # wrong: every rejected call starts the wait again
-# fails: ?
+# fails: open-rejects-for-the-wait
+# says: call 7 to run: the wait of 30 s is over, so it is a probe
+# says: it was rejected, at 32.002 s
 # %% solution="circuit-breaker"
 import threading
 import time

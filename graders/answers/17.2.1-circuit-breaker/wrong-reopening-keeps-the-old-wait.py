@@ -1,5 +1,7 @@
 # wrong: notes the time when it opens from CLOSED, but not when a probe fails: the old wait is already over
-# fails: ?
+# fails: open-rejects-for-the-wait, half-open-decides
+# says: call 9 to be rejected: OPEN since 32.002 s (a probe failed), 30 s of
+# says: it ran, at 32.002 s
 # %% solution="circuit-breaker"
 import threading
 import time

@@ -1,5 +1,7 @@
 # wrong: retry_after is the instant on the clock at which the wait ends
-# fails: ?
+# fails: open-rejects-for-the-wait
+# says: retry_after to be what is left of the wait of 30 s: 30 s
+# says: retry_after = 32
 # %% solution="circuit-breaker"
 import threading
 import time

@@ -1,5 +1,7 @@
 # wrong: subtracts the wrong way round: retry_after is negative
-# fails: ?
+# fails: open-rejects-for-the-wait
+# says: retry_after to be what is left of the wait of 30 s: 30 s
+# says: retry_after = -30
 # %% solution="circuit-breaker"
 import threading
 import time

@@ -1,5 +1,7 @@
 # wrong: retry_after is always wait_duration, however much of it has passed
-# fails: ?
+# fails: open-rejects-for-the-wait
+# says: retry_after to be what is left of the wait of 30 s: 0.002 s
+# says: retry_after = 30
 # %% solution="circuit-breaker"
 import threading
 import time

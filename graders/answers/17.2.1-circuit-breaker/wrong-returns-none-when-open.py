@@ -1,5 +1,7 @@
 # wrong: returns None for a rejected call instead of raising CircuitOpen
-# fails: ?
+# fails: open-rejects-for-the-wait, half-open-admits-permitted-calls
+# says: CircuitOpen to be raised for call 5: OPEN since 2 s (every call
+# says: it did not run and returned a value
 # %% solution="circuit-breaker"
 import threading
 import time

@@ -1,5 +1,7 @@
 # wrong: a call that takes exactly the threshold is slow for it (>=)
-# fails: ?
+# fails: opens-on-slow-calls
+# says: call 3 to run: CLOSED, 0 of the last 2 failed, the limit is 100%
+# says: it was rejected, at 2 s
 # %% solution="circuit-breaker"
 import threading
 import time

@@ -1,5 +1,7 @@
 # wrong: a slow failure counts as slow, but not as failed
-# fails: ?
+# fails: opens-on-slow-calls
+# says: call 3 to be rejected: OPEN since 2.25 s (1 of the last 2 failed, the
+# says: it ran, at 2.25 s
 # %% solution="circuit-breaker"
 import threading
 import time

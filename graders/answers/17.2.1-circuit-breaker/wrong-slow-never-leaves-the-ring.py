@@ -1,5 +1,7 @@
 # wrong: takes the oldest failure out of the total, but forgets to take the oldest slow call out
-# fails: ?
+# fails: window-forgets
+# says: call 8 to run: CLOSED, 0 of the last 3 failed, the limit is 50%; 1 of
+# says: it was rejected, at 4.5 s
 # %% solution="circuit-breaker"
 import threading
 import time

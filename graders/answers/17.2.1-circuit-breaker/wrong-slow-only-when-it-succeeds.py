@@ -1,5 +1,7 @@
 # wrong: a call that fails is never slow: its duration is not looked at
-# fails: ?
+# fails: opens-on-slow-calls
+# says: call 3 to be rejected: OPEN since 2.25 s (1 of the last 2 failed, the
+# says: it ran, at 2.25 s
 # %% solution="circuit-breaker"
 import threading
 import time

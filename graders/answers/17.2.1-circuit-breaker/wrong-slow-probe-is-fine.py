@@ -1,5 +1,7 @@
 # wrong: a probe that succeeds slowly is a success
-# fails: ?
+# fails: half-open-decides
+# says: call 7 to be rejected: OPEN since 17.25 s (a probe was slow), 10 s of
+# says: it ran, at 17.25 s
 # %% solution="circuit-breaker"
 import threading
 import time

@@ -1,5 +1,7 @@
 # wrong: `state` is a method and has to be called
-# fails: ?
+# fails: state-tells-the-story
+# says: state to read CLOSED
+# says: <method>, which is no State
 # %% solution="circuit-breaker"
 import threading
 import time

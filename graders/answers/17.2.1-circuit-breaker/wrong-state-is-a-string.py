@@ -1,5 +1,7 @@
 # wrong: `state` is a word, not a State
-# fails: ?
+# fails: state-tells-the-story
+# says: state to read CLOSED
+# says: 'closed', which is no State
 # %% solution="circuit-breaker"
 import threading
 import time

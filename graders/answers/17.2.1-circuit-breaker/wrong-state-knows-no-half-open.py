@@ -1,5 +1,7 @@
 # wrong: `state` shows only CLOSED or OPEN
-# fails: ?
+# fails: state-tells-the-story
+# says: state to read HALF_OPEN
+# says: OPEN
 # %% solution="circuit-breaker"
 import threading
 import time

@@ -1,5 +1,7 @@
 # wrong: logs the function's exception and returns None
-# fails: ?
+# fails: original-exception-reaches-the-caller
+# says: the caller to get the very exception that the function raised
+# says: it got None
 # %% solution="circuit-breaker"
 import threading
 import time

@@ -1,5 +1,7 @@
 # wrong: throws the whole window away when it is full, instead of its oldest result
-# fails: ?
+# fails: window-forgets
+# says: call 5 to run: CLOSED, 1 of the last 3 failed, the limit is 50%
+# says: it was rejected, at 0 s
 # %% solution="circuit-breaker"
 import threading
 import time

@@ -1,5 +1,7 @@
 # wrong: counts the successful probes without the lock: two that end together count as one, and it stays half-open
-# fails: ?
+# fails: window-counts-every-call
+# says: to run: CLOSED, no rate before 2 results and there is 1
+# says: it was rejected
 # %% solution="circuit-breaker"
 import threading
 import time

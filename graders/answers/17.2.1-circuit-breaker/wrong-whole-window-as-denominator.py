@@ -1,5 +1,7 @@
 # wrong: divides by window_size instead of by the calls that are in the window
-# fails: ?
+# fails: opens-on-error-rate, opens-on-slow-calls
+# says: call 4 to be rejected: OPEN since 0 s (3 of the last 3 failed, the
+# says: it ran, at 0 s
 # %% solution="circuit-breaker"
 import threading
 import time

@@ -1,5 +1,7 @@
 # wrong: closes without emptying the window: the failures that opened it are still there
-# fails: ?
+# fails: half-open-decides
+# says: call 8 to run: CLOSED, no rate before 4 results and there is 1
+# says: it was rejected, at 15 s
 # %% solution="circuit-breaker"
 import threading
 import time

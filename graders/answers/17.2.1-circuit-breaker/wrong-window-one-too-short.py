@@ -1,5 +1,7 @@
 # wrong: drops the oldest result when the window is just full: it holds one too few
-# fails: ?
+# fails: opens-on-error-rate, window-forgets
+# says: call 5 to be rejected: OPEN since 0 s (4 of the last 4 failed, the
+# says: it ran, at 0 s
 # %% solution="circuit-breaker"
 import threading
 import time

@@ -1,5 +1,7 @@
 # wrong: raises an exception of its own around the function's
-# fails: ?
+# fails: original-exception-reaches-the-caller
+# says: the caller to get the very exception that the function raised
+# says: it got another exception, RuntimeError: call failed: from the function
 # %% solution="circuit-breaker"
 import threading
 import time
