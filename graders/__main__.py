@@ -10,7 +10,17 @@ import sys
 from collections.abc import Sequence
 
 from graders.course import UnknownExercise, find
-from graders.engine import ISOLATIONS, BadAnswer, Engine, ExerciseBroken, IsolationUnavailable, Verdict, read_answer
+from graders.engine import (
+    DEFAULT_ISOLATION,
+    ISOLATIONS,
+    BadAnswer,
+    Engine,
+    ExerciseBroken,
+    IsolationUnavailable,
+    Verdict,
+    read_answer,
+)
+from graders.engine.classroom import register
 
 BAD_REQUEST = 2
 NOT_POSSIBLE = 3
@@ -21,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     options = _parser().parse_args(arguments)
     try:
+        if hasattr(options, "run"):
+            return int(options.run(options))
         exercise = find(options.exercise)
         answer = read_answer(options.file, exercise)
         with Engine(isolation=options.isolation) as engine:
@@ -62,7 +74,10 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("file", metavar="FILE", help="a submitted .ipynb, or a percent-format .py with solution cells")
     one.add_argument("--json", action="store_true", help="print the verdict as one JSON object")
     one.add_argument("--seed", type=int, help="replay a grading; without it, a secret seed is drawn")
-    one.add_argument("--isolation", choices=ISOLATIONS, default="process", help="how answers are set apart")
+    one.add_argument(
+        "--isolation", choices=ISOLATIONS, default=DEFAULT_ISOLATION, help="how answers are set apart (%(default)s)"
+    )
+    register(commands)
     return parser
 
 

@@ -80,6 +80,10 @@ def _open(limit: int = 10, lasts: float = 0.0) -> Step:
     return {"do": "open", "limit": limit, "lasts": lasts}
 
 
+_CLEAR: Step = {**_open(25), "quiet": True}
+"""Opens the breaker at the end, so that breakers that share their window leave no results to the next check."""
+
+
 def _pass(seconds: float) -> Step:
     return {"do": "pass", "seconds": seconds}
 
@@ -107,6 +111,8 @@ def _described(scenario: dict[str, Any]) -> str:
 
 
 def _step_in_words(step: Step) -> str:
+    if step.get("quiet"):
+        return ""
     match step["do"]:
         case "call":
             return _ending_in_words(step)
@@ -136,7 +142,7 @@ def _ending_in_words(step: Step) -> str:
 class _Player:
     """Plays the steps of a scenario on one breaker and records every call as one event.
 
-    Fields of a call's event: `call` (its number); `role` ("opening", "control" or ""); `ends`, as in the step; `crowd`,
+    Fields of a call's event: `call` (its number); `role` ("opening", "clearing", "control" or ""); `ends`, as in the step; `crowd`,
     others came at its instant; `refused`, it was rejected or did not run; `circuit_open`, CircuitOpen was raised, with
     its `retry_after`; where the function ran, `began` and `ended` (seconds). `order` numbers beginnings and refusals,
     `end_order` ends, in one count over all calls.
@@ -233,7 +239,8 @@ class _Player:
 
     def _open(self, step: Step) -> None:
         for _ in range(step["limit"]):
-            if self._call({"ends": "fail", "lasts": step["lasts"]}, "opening")["refused"]:
+            role = "clearing" if step.get("quiet") else "opening"
+            if self._call({"ends": "fail", "lasts": step["lasts"]}, role)["refused"]:
                 return
 
     def _pass(self, step: Step) -> None:
@@ -407,8 +414,14 @@ def _demand_all(steps: list[Step], history: History) -> None:
                     number += 1
                     if _demand(calls, number, "fail")["refused"]:
                         break
+    first = calls[1]
+    if first["refused"]:
+        observed = f"{_name(first)}: {_as_rejected(first)}"
+        raise Mismatch(expected="a new breaker to let its first call run", observed=observed, at=history.index(first))
     planned = [[step["states"] for step in steps if step["do"] == "look"], sum(step["do"] == "new" for step in steps)]
-    if [[look["states"] for look in looks], sum("new" in event for event in history)] != planned or len(calls) != number:
+    if [[look["states"] for look in looks], sum("new" in event for event in history)] != planned or len(
+        calls
+    ) != number:
         raise Mismatch(expected=f"a record of {_count(number, 'call')} and of every look", observed="another record")
 
 
@@ -452,7 +465,7 @@ def _moments(history: History) -> list[tuple[str, int]]:
     for index, event in enumerate(history):
         if "new" in event:
             found.append((event["t"], False, event["order"], "new", index))
-        elif "call" not in event:
+        elif "call" not in event or event["role"] == "clearing":
             continue
         elif event["refused"]:
             found.append((event["until"], event["crowd"], event["order"], "refused", index))
@@ -549,13 +562,18 @@ class _BreakerCheck(Check):
 # The checks
 
 
+def _results_scenario(endings: list[str], *of_another_breaker: str, **config: Any) -> dict[str, Any]:
+    before = [*_calls(*of_another_breaker), _NEW] if of_another_breaker else []
+    return _scenario([*before, *_calls(*endings), _CLEAR], **config)
+
+
 @st.composite
 def _any_results(draw: st.DrawFn) -> dict[str, Any]:
     """Fast calls, no more than the window holds, so that nothing is forgotten yet."""
     window = draw(st.integers(1, 8))
     endings = draw(st.lists(st.sampled_from(_COUNTED), min_size=1, max_size=window))
-    return _scenario(
-        _calls(*endings, "fail"),
+    return _results_scenario(
+        [*endings, "fail"],
         error_rate=draw(st.sampled_from((0.25, 0.5, 0.75, 1.0))),
         window_size=window,
         min_calls_to_open=draw(st.integers(1, 10)),
@@ -568,16 +586,14 @@ class OpensOnErrorRate(_BreakerCheck):
     hint = _WINDOW
     scenarios = _any_results()
     examples = 30
-    always = [
-        _scenario(_calls("fail", "fail", "fail", "fail"), window_size=10, min_calls_to_open=3),
-        _scenario(
-            [*_calls("fail", "fail"), _NEW, *_calls("fail", "fail", "fail")], window_size=10, min_calls_to_open=3
-        ),
-        _scenario(_calls("fail", "fail", "fail", "fail", "fail"), window_size=4, min_calls_to_open=10),
-        _scenario(_calls("ok", "fail", "ok", "fail", "fail"), window_size=10, min_calls_to_open=4),
-        _scenario(_calls("fail", "fail", "fail", "ok", "ok"), window_size=10, min_calls_to_open=4),
-        _scenario(_calls("ok", "ok", "ok", "fail", "fail", "ok", "ok"), window_size=10, min_calls_to_open=2),
-    ]
+    always = (
+        _results_scenario(["fail"] * 4, window_size=10, min_calls_to_open=3),
+        _results_scenario(["fail"] * 3, "fail", "fail", window_size=10, min_calls_to_open=3),
+        _results_scenario(["fail"] * 5, window_size=4, min_calls_to_open=10),
+        _results_scenario(["ok", "fail", "ok", "fail", "fail"], window_size=10, min_calls_to_open=4),
+        _results_scenario(["fail", "fail", "fail", "ok", "ok"], window_size=10, min_calls_to_open=4),
+        _results_scenario(["ok", "ok", "ok", "fail", "fail", "ok", "ok"], window_size=10, min_calls_to_open=2),
+    )
 
 
 _THRESHOLD = 2.0
@@ -603,7 +619,7 @@ def _fast_then_any_durations(draw: st.DrawFn) -> dict[str, Any]:
 
 def _slow_scenario(minimum: int, calls: list[Step], **rates: float) -> dict[str, Any]:
     return _scenario(
-        [*_calls(*["ok"] * minimum), *calls, _call("fail")],
+        [*_calls(*["ok"] * minimum), *calls, _call("fail"), _CLEAR],
         **rates,
         slow_call_threshold=_THRESHOLD,
         window_size=20,
@@ -618,20 +634,20 @@ class OpensOnSlowCalls(_BreakerCheck):
     hint = _WINDOW
     scenarios = _fast_then_any_durations()
     examples = 30
-    always = [
+    always = (
         _slow_scenario(1, [_call("ok", 2.25)], error_rate=1.0, slow_call_rate=0.5),
         _slow_scenario(1, [_call("ok", 2.0)] * 3, error_rate=1.0, slow_call_rate=0.5),
         _slow_scenario(2, [_call("fail"), _call("ok", 2.25)], error_rate=0.5, slow_call_rate=0.5),
         _slow_scenario(1, [_call("ok", 2.25)] * 2, error_rate=0.5, slow_call_rate=1.0),
         _slow_scenario(1, [_call("fail", 2.25)] * 2, error_rate=1.0, slow_call_rate=0.5),
         _slow_scenario(1, [_call("fail", 2.25)] * 2, error_rate=0.5, slow_call_rate=1.0),
-    ]
+    )
 
 
 def _window_scenario(window: int, bad: Step, pattern: str) -> dict[str, Any]:
     """`pattern` is a string of . (good) and x (bad). An odd window at 50 % is never exactly at its limit."""
     return _scenario(
-        [*[_call()] * window, *[bad if mark == "x" else _call() for mark in pattern], _call("fail")],
+        [*[_call()] * window, *[bad if mark == "x" else _call() for mark in pattern], _call("fail"), _CLEAR],
         error_rate=0.5,
         slow_call_rate=0.5,
         slow_call_threshold=_THRESHOLD,
@@ -653,13 +669,13 @@ class WindowForgets(_BreakerCheck):
     hint = _WINDOW
     scenarios = _longer_than_the_window()
     examples = 30
-    always = [
+    always = (
         _window_scenario(3, _call("fail"), "xx"),
         _window_scenario(3, _call("fail"), "x..x..x.."),
         _window_scenario(3, _call("ok", 2.25), "x..x..x.."),
         _window_scenario(5, _call("fail"), "xx...x"),
         _window_scenario(5, _call("fail"), "xx..x"),
-    ]
+    )
 
 
 def _half_open_config(permitted: int, **more: Any) -> dict[str, Any]:
@@ -700,12 +716,12 @@ class OpenRejectsForTheWait(_BreakerCheck):
         probe_fails=st.booleans(),
     )
     examples = 15
-    always = [
+    always = (
         _wait_scenario(30.0, []),
         _wait_scenario(30.0, [0.25, 0.75]),
         _wait_scenario(30.0, [], late=True),
         _wait_scenario(30.0, [0.25], probe_fails=True),
-    ]
+    )
 
     def judge_calls(self, scenario: dict[str, Any], history: History) -> None:
         _follow(scenario, history, strict_in=State.OPEN)
@@ -742,7 +758,7 @@ class HalfOpenAdmitsPermittedCalls(_BreakerCheck):
     scenarios = st.builds(_probes_scenario, st.integers(1, 3), st.integers(1, 2), st.integers(1, 2))
     examples = 1
     interleavings = 20
-    always = [
+    always = (
         _probes_scenario(1, 1, 1),
         _probes_scenario(2, 2, 1),
         _probes_scenario(1, 1, 2),
@@ -750,7 +766,7 @@ class HalfOpenAdmitsPermittedCalls(_BreakerCheck):
             [*_RECOVERING, _start("ok", 1.0), _start("ok", 8.0), _pass(2.0), *_calls("ok", "ok")],
             **_half_open_config(2),
         ),
-    ]
+    )
 
     def judge_calls(self, scenario: dict[str, Any], history: History) -> None:
         _follow(scenario, history, strict_in=State.HALF_OPEN)
@@ -781,7 +797,7 @@ class HalfOpenDecides(_BreakerCheck):
     hint = _HALF_OPEN
     scenarios = _any_probe_results()
     examples = 20
-    always = [
+    always = (
         _probe_results_scenario(1, 1, None),
         _probe_results_scenario(3, 3, None),
         _probe_results_scenario(3, 0, _call("fail")),
@@ -789,7 +805,7 @@ class HalfOpenDecides(_BreakerCheck):
         _probe_results_scenario(3, 0, _call("ok", 2.25)),
         _probe_results_scenario(3, 2, _call("ok", 2.25)),
         *(_empty_window_scenario(permitted) for permitted in (1, 3, 6)),
-    ]
+    )
 
     def judge_calls(self, scenario: dict[str, Any], history: History) -> None:
         _follow(scenario, history)
@@ -832,11 +848,11 @@ class IgnoredErrorsGivePermitsBack(_BreakerCheck):
         st.builds(_uncounted_probe, st.sampled_from(_UNCOUNTED), st.sampled_from((1.0, 2.25))),
     )
     examples = 12
-    always = [
+    always = (
         *(_uncounted_half_open(ends, 0.0, 1) for ends in _UNCOUNTED),
         *(_uncounted_probe(ends, lasts) for ends in _UNCOUNTED for lasts in (1.0, 2.25)),
         *(_uncounted_closed(ends, lasts) for ends in _UNCOUNTED for lasts in (0.0, 2.25)),
-    ]
+    )
 
     def judge_calls(self, scenario: dict[str, Any], history: History) -> None:
         if _NEW in scenario["steps"]:
@@ -874,11 +890,11 @@ class LateResultsDoNotVote(_BreakerCheck):
         st.builds(_late_into_next_closed, st.integers(3, 6)),
     )
     examples = 6
-    always = [
+    always = (
         *(_late_into_half_open(late) for late in ("fail", "ok", "ignored", "interrupt")),
         *(_late_into_next_half_open(late) for late in ("fail", "ok", "ignored", "interrupt")),
         _late_into_next_closed(5),
-    ]
+    )
 
 
 class OriginalExceptionReachesTheCaller(_BreakerCheck):
@@ -894,11 +910,11 @@ class OriginalExceptionReachesTheCaller(_BreakerCheck):
         }
     )
     examples = 15
-    always = [
+    always = (
         {"half_open": half_open, "ends": ends, "args": [1, 2], "kwargs": {"user": 3}}
         for half_open in (False, True)
         for ends in ("ok", *_ENDINGS)
-    ]
+    )
 
     def drive(self, answer: Any, scenario: dict[str, Any], world: World) -> None:
         player = _Player(answer, {"config": _half_open_config(1)}, world)
@@ -909,7 +925,7 @@ class OriginalExceptionReachesTheCaller(_BreakerCheck):
     def judge(self, scenario: dict[str, Any], history: History) -> None:
         event = history[-1]
         at = len(history) - 1
-        if "outcome" not in event or event["own"] and not event["made"]:
+        if "outcome" not in event or (event["own"] and not event["made"]):
             raise Mismatch(expected="a record of the call and its outcome", observed="none", at=at)
         if event["circuit_open"] and scenario["half_open"]:
             return
@@ -940,7 +956,7 @@ def _call_in_words(args: list[Any], kwargs: dict[str, Any]) -> str:
 
 
 def _parallel_scenario(callers: int, half_open: bool) -> dict[str, Any]:
-    steps = [*(_RECOVERING if half_open else []), _together(callers), _pass(2.0), _open()]
+    steps = [*(_RECOVERING if half_open else []), _together(callers), _pass(2.0), _CLEAR]
     return _scenario(steps, **_half_open_config(callers))
 
 
@@ -950,7 +966,7 @@ class CallsRunInParallel(_BreakerCheck):
     hint = _PERIOD
     scenarios = st.builds(_parallel_scenario, st.integers(2, 6), st.booleans())
     examples = 4
-    always = [_parallel_scenario(2, False), _parallel_scenario(2, True)]
+    always = (_parallel_scenario(2, False), _parallel_scenario(2, True))
 
     def judge_calls(self, scenario: dict[str, Any], history: History) -> None:
         for index, event in enumerate(history):
@@ -971,7 +987,7 @@ def _probes_at_once_scenario(callers: int) -> dict[str, Any]:
     """Probes that end at once close it, as probes that end one after another do: then one failure opens nothing."""
     first = [*_RECOVERING, _call(**_CONTROL)]
     alone = [*first, *[_call(**_CONTROL)] * callers, _call("fail", **_CONTROL), _call(**_CONTROL)]
-    at_once = [*first, _together(callers, **_CONTROL), _pass(2.0), _call("fail"), _call(), _open()]
+    at_once = [*first, _together(callers, **_CONTROL), _pass(2.0), _call("fail"), _call(), _CLEAR]
     return _scenario([*alone, _NEW, *at_once], **_half_open_config(callers + 1, min_calls_to_open=2))
 
 
@@ -982,7 +998,7 @@ class WindowCountsEveryCall(_BreakerCheck):
     scenarios = st.builds(_at_once_scenario, st.integers(2, 3)) | st.builds(_probes_at_once_scenario, st.integers(2, 4))
     examples = 1
     interleavings = 24
-    always = [_at_once_scenario(2), _at_once_scenario(4), _probes_at_once_scenario(4), _probes_at_once_scenario(6)]
+    always = (_at_once_scenario(2), _at_once_scenario(4), _probes_at_once_scenario(4), _probes_at_once_scenario(6))
 
     def judge_calls(self, scenario: dict[str, Any], history: History) -> None:
         if _call(**_CONTROL) in scenario["steps"]:
@@ -1040,7 +1056,7 @@ class StateTellsTheStory(_BreakerCheck):
     hint = _PERIOD
     scenarios = st.builds(_story, st.sampled_from(_COUNTED))
     examples = 2
-    always = [_story("ok"), _story("fail")]
+    always = (_story("ok"), _story("fail"))
 
     def judge_calls(self, scenario: dict[str, Any], history: History) -> None:
         for index, event in enumerate(history):

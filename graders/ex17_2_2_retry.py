@@ -11,9 +11,10 @@ retry that never gives up ends too. The history has one event per call, one per 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from hypothesis import strategies as st
 
@@ -26,7 +27,7 @@ _LOOP = "Hint 1: the loop"
 _WAIT = "Hint 2: the wait"
 _HERD = "Hint 3: the herd"
 
-_BEFORE = 1000.0
+_BEFORE = 100.0
 """Seconds on the clock when a scenario begins: an instant is no duration."""
 _TOLERANCE = 1e-6
 """Seconds by which a wait may miss its bound: rounding, and no more."""
@@ -190,7 +191,7 @@ def _gaps(history: History, of: int = 1) -> list[tuple[int, int, float]]:
     """(retry number from 0, index of the event to point at, seconds waited before it)."""
     calls, _ = _split(history, of)
     found = []
-    for number, ((before, failed), (after, again)) in enumerate(zip(calls, calls[1:], strict=False)):
+    for number, ((before, failed), (after, again)) in enumerate(itertools.pairwise(calls)):
         slept = next((index for index in range(before + 1, after) if history[index].get("sleep")), after)
         found.append((number, slept, again["t"] - failed["until"]))
     return found
@@ -229,6 +230,20 @@ def _point(history: History, index: int) -> int:
     return next((later for later in range(index + 1, len(history)) if history[later].get("sleep")), index)
 
 
+def _require_a_call(calls: list[tuple[int, Event]], last: int, end: Event) -> None:
+    if not calls:
+        _part(last, "the function to be called", f"it was never called; {_how_it_ended(end)}")
+
+
+def _require_retries(scenario: dict[str, Any], history: History, of: int = 1, planned: int | None = None) -> None:
+    """A property of retries is not kept by making none: every failure in the script is followed by a call."""
+    calls, (last, end) = _split(history, of)
+    planned = planned or len(scenario["script"])
+    if len(calls) < planned:
+        expected = f"the function to be called {_times(planned)}: its failures may pass, and there are attempts left"
+        _part(last, expected, f"it was called {_times(len(calls))}; {_how_it_ended(end)}")
+
+
 class _RetryCheck(Check):
     def drive(self, answer: Any, scenario: dict[str, Any], world: World) -> None:
         world.sleep(_BEFORE - world.now)
@@ -251,7 +266,7 @@ class PermanentErrorsAreRaisedAtOnce(_RetryCheck):
         st.sampled_from(tuple(_PERMANENT)),
     )
     examples = 15
-    always = [
+    always: ClassVar = [
         *(_scenario([_ends(how), _OK], max_attempts=6) for how in _PERMANENT),
         _scenario([*_fails(2), _ends("404"), _OK], max_attempts=6),
     ]
@@ -260,13 +275,16 @@ class PermanentErrorsAreRaisedAtOnce(_RetryCheck):
         calls, (last, end) = _split(history)
         at = next((place for place, (_, event) in enumerate(calls) if event["ends"] in _PERMANENT), None)
         if at is None:
-            return  # it gave up earlier: another check speaks of that
+            first = next(place for place, step in enumerate(scenario["script"]) if step["ends"] in _PERMANENT)
+            return _require_retries(scenario, history, planned=first + 1)
         index, event = calls[at]
         told = f"call {event['call']} ended with {_in_words({**event, 'lasts': 0})}, which is permanent"
         if len(calls) > at + 1:
             _part(calls[at + 1][0], f"no further call: {told}", f"call {event['call'] + 1} was made")
         if end["t"] > event["until"]:
-            _part(_point(history, index), f"the error at once: {told}", f"it came {end['t'] - event['until']:.6g} s later")
+            _part(
+                _point(history, index), f"the error at once: {told}", f"it came {end['t'] - event['until']:.6g} s later"
+            )
         if end["own"] != event["call"]:
             _part(last, f"the caller to get that very error: {told}", _how_it_ended(end))
 
@@ -286,7 +304,7 @@ class TriesUpToMaxAttempts(_RetryCheck):
         st.sampled_from(tuple(_VALUES)),
     )
     examples = 25
-    always = [
+    always: ClassVar = [
         {**_scenario([*_fails(2), _OK], max_attempts=1), "value": "an object"},
         {**_scenario([*_fails(4), _OK], max_attempts=3), "value": "an object"},
         {**_scenario([*_fails(2), _OK], max_attempts=3), "value": "an object"},
@@ -333,12 +351,13 @@ class LastErrorIsRaisedAsItWas(_RetryCheck):
     hint = _LOOP
     scenarios = _EXHAUSTED
     examples = 15
-    always = _ALWAYS_EXHAUSTED
+    always: ClassVar = _ALWAYS_EXHAUSTED
 
     def judge(self, scenario: dict[str, Any], history: History) -> None:
         calls, (last, end) = _split(history)
-        if not calls or calls[-1][1]["ends"] == "ok":
-            return  # it never gave up, or never began: another check speaks of that
+        _require_a_call(calls, last, end)
+        if calls[-1][1]["ends"] == "ok":
+            return  # it tried more often than it may: another check speaks of that
         if end["own"] != len(calls):
             _part(
                 last,
@@ -353,11 +372,12 @@ class NoSleepAfterTheLastAttempt(_RetryCheck):
     hint = _LOOP
     scenarios = _EXHAUSTED
     examples = 15
-    always = _ALWAYS_EXHAUSTED
+    always: ClassVar = _ALWAYS_EXHAUSTED
 
     def judge(self, scenario: dict[str, Any], history: History) -> None:
         calls, (last, end) = _split(history)
-        if not calls or calls[-1][1]["ends"] == "ok":
+        _require_a_call(calls, last, end)
+        if calls[-1][1]["ends"] == "ok":
             return
         index, event = calls[-1]
         slept = any(later.get("sleep") for later in history[index + 1 :])
@@ -379,7 +399,7 @@ def _delays_scenario(retries: int, clients: int = 1, seed: int = 1, **config: An
 
 
 class DelaysStayWithinBounds(_RetryCheck):
-    """Before retry n = 0, 1, 2… it waits between 0 and min(max_delay, initial_delay · multiplierⁿ), and that bound grows."""
+    """Before retry n = 0, 1, 2… it waits between 0 and min(max_delay, initial_delay · multiplierⁿ): the bound grows."""
 
     hint = _WAIT
     scenarios = st.builds(
@@ -393,7 +413,7 @@ class DelaysStayWithinBounds(_RetryCheck):
         st.sampled_from((0.25, 2.0, 10.0)),
     )
     examples = 25
-    always = [
+    always: ClassVar = [
         _delays_scenario(4, _CLIENTS, initial_delay=1.0, max_delay=1000.0, multiplier=2.0),
         _delays_scenario(4, _CLIENTS, initial_delay=1.0, max_delay=3.0, multiplier=2.0),
         _delays_scenario(3, _CLIENTS, initial_delay=1.0, max_delay=1000.0, multiplier=1.0),
@@ -410,6 +430,7 @@ class DelaysStayWithinBounds(_RetryCheck):
         config = scenario["config"]
         longest: dict[int, tuple[float, int]] = {}
         for client in range(1, scenario["clients"] + 1):
+            _require_retries(scenario, history, client)
             for number, index, waited in _gaps(history, client):
                 if waited > _bound(config, number) + _TOLERANCE:
                     _part(
@@ -446,7 +467,7 @@ class RetryAfterIsTheFloor(_RetryCheck):
         lambda steps, seed: _floor_scenario(*steps, seed=seed),
         st.lists(
             st.one_of(
-                st.sampled_from(("refused", "timeout")).map(_ends),
+                st.sampled_from(("refused", "reset")).map(_ends),
                 st.builds(
                     _ends, st.sampled_from(tuple(_WITH_RETRY_AFTER)), st.sampled_from((0.0, 0.25, 2.0, 5.0, 30.0, 60.0))
                 ),
@@ -457,7 +478,7 @@ class RetryAfterIsTheFloor(_RetryCheck):
         st.integers(0, 10_000),
     )
     examples = 20
-    always = [
+    always: ClassVar = [
         _floor_scenario(_ends("503", 5.0)),
         _floor_scenario(_ends("429", 30.0)),
         _floor_scenario(_ends("503", 30.0), _ends("refused")),
@@ -467,6 +488,7 @@ class RetryAfterIsTheFloor(_RetryCheck):
     ]
 
     def judge(self, scenario: dict[str, Any], history: History) -> None:
+        _require_retries(scenario, history)
         config = scenario["config"]
         calls, _ = _split(history)
         for number, index, waited in _gaps(history):
@@ -488,7 +510,12 @@ def _deadline_scenario(
     *script: Step, deadline: float, initial: float = 0.5, attempts: int = 9, seed: int = 1
 ) -> dict[str, Any]:
     return _scenario(
-        [*script, _OK], deadline, seed, initial_delay=initial, max_delay=60.0, max_attempts=max(attempts, len(script) + 3)
+        [*script, _OK],
+        deadline,
+        seed,
+        initial_delay=initial,
+        max_delay=60.0,
+        max_attempts=max(attempts, len(script) + 3),
     )
 
 
@@ -496,9 +523,7 @@ def _deadline_scenario(
 def _any_deadline(draw: st.DrawFn) -> dict[str, Any]:
     """The first calls take so long, or the deadline is so far, that the end of a wait is never a tie."""
     script = draw(
-        st.lists(
-            st.builds(_ends, st.just("refused"), st.none(), st.sampled_from((0.0, 0.25))), min_size=1, max_size=5
-        )
+        st.lists(st.builds(_ends, st.just("refused"), st.none(), st.sampled_from((0.0, 0.25))), min_size=1, max_size=5)
     )
     return _deadline_scenario(
         *script, deadline=draw(st.sampled_from((0.7, 1.3, 2.9, 7.1))), initial=1.0, seed=draw(st.integers(0, 10_000))
@@ -511,20 +536,19 @@ class NeverSleepsPastTheDeadline(_RetryCheck):
     hint = _WAIT
     scenarios = _any_deadline()
     examples = 25
-    always = [
-        _deadline_scenario(_ends("refused"), deadline=0.001, initial=1000.0),
+    always: ClassVar = [
         _deadline_scenario(_ends("503", 5.0), deadline=3.0),
         _deadline_scenario(_ends("503", 5.0), deadline=20.0),
         _deadline_scenario(_ends("503", 5.0, lasts=2.0), deadline=6.5),
         _deadline_scenario(_ends("503", 5.0), _ends("503", 5.0), deadline=8.0),
         _deadline_scenario(_ends("503", 5.0), _ends("503", 5.0), deadline=40.0),
+        _deadline_scenario(_ends("refused"), deadline=0.25, initial=1000.0),
     ]
 
     def judge(self, scenario: dict[str, Any], history: History) -> None:
         deadline = scenario["deadline"] + _BEFORE
         calls, (last, end) = _split(history)
-        if not calls:
-            return
+        _require_a_call(calls, last, end)
         told = f"the deadline is at {deadline:g} s"
         for index, event in enumerate(history):
             if event.get("sleep") and event["until"] >= deadline - _TOLERANCE:
@@ -534,7 +558,11 @@ class NeverSleepsPastTheDeadline(_RetryCheck):
                     f"a sleep begun at {event['t']:.6g} s ended at {event['until']:.6g} s",
                 )
             if event.get("call", 1) > 1 and event["t"] >= deadline - _TOLERANCE:
-                _part(index, f"no retry at or after the deadline: {told}", f"call {event['call']} began at {event['t']:g} s")
+                _part(
+                    index,
+                    f"no retry at or after the deadline: {told}",
+                    f"call {event['call']} began at {event['t']:g} s",
+                )
         index, event = calls[-1]
         if event["ends"] == "ok":
             return
@@ -565,13 +593,15 @@ class UsesWhatItIsGiven(_RetryCheck):
         st.integers(0, 10_000),
     )
     examples = 5
-    always = [_delays_scenario(3, 2, initial_delay=1.0, max_delay=60.0)]
+    always: ClassVar = [_delays_scenario(3, 2, initial_delay=1.0, max_delay=60.0)]
 
     def drive(self, answer: Any, scenario: dict[str, Any], world: World) -> None:
         for turn in (1, 2):
             _play(answer, scenario, world, of=turn)
 
     def judge(self, scenario: dict[str, Any], history: History) -> None:
+        for turn in (1, 2):
+            _require_retries(scenario, history, turn)
         for number, index, waited in _gaps(history):
             slept = sum(
                 event["until"] - event["t"]
@@ -588,7 +618,7 @@ class UsesWhatItIsGiven(_RetryCheck):
             if abs(first - second) > _TOLERANCE:
                 _part(
                     index,
-                    f"retry {number} to wait as long with random.Random({scenario['seed']}) as with another of that seed",
+                    f"retry {number} to wait as long with one random.Random({scenario['seed']}) as with another",
                     f"{first:.6g} s, then {second:.6g} s",
                 )
 
@@ -631,7 +661,7 @@ class SpreadsTheHerd(Check):
         multiplier=st.sampled_from((1.5, 2.0, 3.0)),
     )
     examples = 2
-    always = [
+    always: ClassVar = [
         _herd_scenario(1),
         _herd_scenario(3),
         _herd_scenario(1, together=6, max_delay=0.2),
@@ -646,21 +676,29 @@ class SpreadsTheHerd(Check):
                 for start in _client(answer, scenario, random.Random(f"{scenario['seed']}/{storm}/{client}"), world)
             )
             peak, first = _peak(starts, scenario["config"]["initial_delay"] / 20)
-            event = world.record(f"storm {storm}: {peak} retries from {first:.3f} s on", "failed", starts=starts, peak=peak)
+            event = world.record(
+                f"storm {storm}: {peak} retries from {first:.3f} s on", "failed", starts=starts, peak=peak
+            )
             event.update(t=began, until=world.now)
 
     def judge(self, scenario: dict[str, Any], history: History) -> None:
         window = scenario["config"]["initial_delay"] / 20
-        if any(len(event["starts"]) < _HERD_SIZE * scenario["retries"] for event in history):
-            return  # they give up early: another check speaks of that
+        all_of_them = _HERD_SIZE * scenario["retries"]
+        retried = [len(event["starts"]) for event in history]
+        if len(retried) != _STORMS or min(retried) < all_of_them:
+            raise Mismatch(
+                expected=f"{all_of_them} retries in each of {_STORMS} storms",
+                observed=f"{', '.join(map(str, retried)) or 'none'}",
+                at=len(history) - 1 if history else None,
+            )
         peak, index, first = min(
             (_peak(event["starts"], window)[0], index, _peak(event["starts"], window)[1])
             for index, event in enumerate(history)
         )
         if peak > _HERD_SIZE / 4:
             raise Mismatch(
-                expected=f"at most {_HERD_SIZE // 4} of {_HERD_SIZE} clients to start a retry within {1000 * window:g} ms",
-                observed=f"{peak} did, {first:.3f} s after they failed; and that is the calmest of {len(history)} storms",
+                expected=f"at most {_HERD_SIZE // 4} of {_HERD_SIZE} clients to retry within {1000 * window:g} ms",
+                observed=f"{peak} did, {first:.3f} s after they failed, in the calmest of {len(history)} storms",
                 at=index,
             )
 
@@ -668,7 +706,8 @@ class SpreadsTheHerd(Check):
         config = ", ".join(f"{name}={value}" for name, value in scenario["config"].items())
         number = scenario["together"]
         when = "first call" if number == 1 else f"call number {number}"
-        return f"{config}: the {when} of {_HERD_SIZE} clients fails at one instant; {_count_retries(scenario['retries'])} each"
+        retries = _count_retries(scenario["retries"])
+        return f"{config}: the {when} of {_HERD_SIZE} clients fails at one instant; {retries} each"
 
 
 def _count_retries(number: int) -> str:

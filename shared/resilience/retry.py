@@ -86,12 +86,12 @@ def retry(
     budget: RetryBudget | None = None,
     on_event: Callable[[Event], object] | None = None,
 ) -> T:
-    """Return `fn()`, calling it again after failures that may pass; raise its last error when it may not be tried again.
+    """Return `fn()`, calling it again after failures that may pass; raise its last error where no further try is due.
 
-    `deadline` is an instant on `clock`: a wait that would end at or after it is not begun. `fn` is called at least once.
-    `jitter` (full_jitter by default) draws the waits from `rng`; an error's `retry_after`, if it has one, is a floor under
-    its wait and may exceed `max_delay`. `budget` may be shared by all calls to one backend. `on_event` is called with
-    each `Event` in this thread; what it raises is logged and goes no further.
+    `deadline` is an instant on `clock`: a wait that would end at or after it is not begun. `fn` is called at least
+    once. `jitter` (full_jitter by default) draws the waits from `rng`; an error's `retry_after`, if it has one, is a
+    floor under its wait and may exceed `max_delay`. `budget` may be shared by all calls to one backend. `on_event` is
+    called with each `Event` in this thread; what it raises is logged and goes no further.
 
     Thread-safe: a call shares nothing with others but its budget, and holds no lock while it runs, waits or reports.
     Exits and cancellations (no `Exception`) pass through at once.
@@ -137,7 +137,7 @@ async def retry_async(
 
 
 def no_jitter(config: BackoffConfig, rng: random.Random) -> Iterator[float]:
-    """The bounds themselves: min(max_delay, initial_delay · multiplierⁿ). Clients that fail together come back together."""
+    """The bounds themselves, min(max_delay, initial_delay · multiplierⁿ): who fails together comes back together."""
     bound = min(config.max_delay, config.initial_delay)
     while True:
         yield bound
@@ -222,7 +222,9 @@ class _Share:
             self._budget.active += 1
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         with self._budget._lock:
             self._budget.active -= 1
             self._budget.retrying -= self._retrying
@@ -232,7 +234,7 @@ _NO_LIMIT: AbstractContextManager[_Share | None] = nullcontext()
 
 
 class _Plan:
-    """What one call does after its failures: the rules alone. It neither calls nor waits. Made with the first failure."""
+    """What one call does after its failures: the rules alone. It neither calls nor waits."""
 
     __slots__ = ("_attempt", "_clock", "_config", "_deadline", "_on_event", "_retryable", "_share", "_waits")
 
@@ -268,9 +270,10 @@ class _Plan:
             self._tell(Retrying(self._clock(), self._attempt, wait, error))
         return wait
 
-    def _give_up(self, reason: str, error: Exception) -> None:
+    def _give_up(self, reason: str, error: Exception) -> float | None:
         if self._on_event is not None:
             self._tell(GaveUp(self._clock(), self._attempt, reason, error))
+        return None
 
     def _tell(self, event: Event) -> None:
         try:

@@ -1,5 +1,5 @@
-"""The still figures of exercise 17.2.2: the incident, four jitters against one outage, a listing's counterexample, and a
-learner's retry beside the reference.
+"""The still figures of exercise 17.2.2: the incident, four jitters against one outage, the counterexample to a listing,
+and a learner's retry beside the reference.
 
 Each is drawn from a run in simulated time, so the same bytes come out of every run.
 """
@@ -65,9 +65,10 @@ def incident_figure() -> Picture:
         return picture_of(
             figure,
             f"{CLIENTS} clients lose their server at 0 s; it is back after {down:.0f} s and falls over when more than "
-            f"{SURVIVES} connect within {_MS}. Left, all ask again every second: {herd_run.peak} arrive at one instant, the server "
-            f"falls over each time, and after {seconds:.0f} s nobody is served. Right, exponential backoff with full jitter: "
-            f"at most {spread_run.peak} arrive within {_MS}, and all are connected after {spread_run.all_back:.1f} s.",
+            f"{SURVIVES} connect within {_MS}. Left, all ask again every second: {herd_run.peak} arrive at once, "
+            f"the server falls over each time, and after {seconds:.0f} s nobody is served. Right, exponential backoff "
+            f"with full jitter: at most {spread_run.peak} arrive within {_MS}, and all are connected after "
+            f"{spread_run.all_back:.1f} s.",
         )
 
 
@@ -94,7 +95,7 @@ def herd_figure() -> Picture:
         return picture_of(
             figure,
             f"Retries per {_MS} of {CLIENTS} clients that fail together; the server is down for {down:.0f} s. "
-            f"Highest columns by jitter: {peaks}. Without jitter all come at 2, 6 and 14 s; with jitter they spread out.",
+            f"Highest columns by jitter: {peaks}. Without jitter all come at 2, 6 and 14 s; with it they spread out.",
         )
 
 
@@ -199,19 +200,23 @@ def counterexample(listing: Callable[..., Any]) -> Picture:
     }
     faults = _faults(config, [courses["The listing"]])
     with course_style():
-        figure, rows = plt.subplots(2, 1, sharex=True, figsize=(8.6, 3.0))
+        figure, rows = plt.subplots(2, 1, sharex=True, figsize=(8.6, 3.4))
         for axes, (title, course) in zip(rows, courses.items(), strict=True):
             _draw_course(axes, config, course)
             axes.set_title(title)
         rows[1].set_xlabel("seconds")
         rows[1].set_xlim(left=-0.15)
         figure.legend(*_course_legend(), loc="outside lower center", ncols=4, fontsize=8.5, handlelength=1.2)
-        words = f"The listing, {config.max_attempts} attempts, initial_delay 1 s, max_delay 3 s: " + "; ".join(faults)
-        return picture_of(figure, f"{words}." if faults else "Nothing to object to.")
+        words = "The listing " + "; ".join(faults) + "." if faults else "Nothing to object to."
+        figure.suptitle(_folded(words), x=0.01, ha="left", fontsize=9.5, color=_INK)
+        settings = f"initial_delay {config.initial_delay:g} s, max_delay {config.max_delay:g} s"
+        return picture_of(
+            figure, f"{words} (One client, {config.max_attempts} attempts, {settings}; every call fails.)"
+        )
 
 
 def _draw_course(axes: Axes, config: BackoffConfig, course: _Course) -> None:
-    """Calls as crosses, waits as bars whose part over the bound, and after the last call, is red; bounds as brackets."""
+    """Calls as crosses, bounds as brackets, waits as bars: red over the bound and after the last call."""
     bar: dict[str, Any] = {"height": 0.34, "linewidth": 0}
     for number, (start, wait) in enumerate(zip(course.calls, course.waits, strict=False)):
         bound = _bound(config, number)
@@ -265,7 +270,8 @@ def compare_with_reference(yours: Callable[..., Any]) -> Picture:
     columns = {title: _columns(each) for title, each in courses.items()}
     faults = _faults(config, courses["Yours"])
     peaks = {title: max(each, default=0) for title, each in columns.items()}
-    herd = f"At most {peaks['Yours']} of {CLIENTS} clients come back within {_MS} (the reference: {peaks['The reference']})."
+    herd = f"At most {peaks['Yours']} of {CLIENTS} clients come back within {_MS}"
+    herd += f" (the reference: {peaks['The reference']})."
     words = ("Yours " + "; ".join(faults) + "." if faults else "All your waits are within their bounds.") + f" {herd}"
     with course_style():
         figure, axes = plt.subplots(2, 2, sharex="col", sharey="col", figsize=(8.6, 4.6), width_ratios=[1.0, 1.5])
@@ -275,9 +281,8 @@ def compare_with_reference(yours: Callable[..., Any]) -> Picture:
             herd_axes.stairs(columns[title], _edges(columns[title]), fill=True, color=COLOURS["failed"])
             herd_axes.set(title=f"retries per {_MS}", ylim=(0, max(30, *peaks.values()) * 1.1))
         axes[1][0].set_xlabel("before retry")
-        axes[1][0].set_ylim(
-            0, 1.05 * max([config.max_delay, *(wait for each in courses["Yours"] for wait in each.waits)])
-        )
+        longest = max((wait for each in courses["Yours"] for wait in each.waits), default=0.0)
+        axes[1][0].set_ylim(0, 1.05 * max(config.max_delay, longest))
         axes[1][1].set_xlabel("seconds since all clients failed")
         figure.suptitle(_folded(words), x=0.01, ha="left", fontsize=9.5, color=_INK)
         return picture_of(figure, words)

@@ -153,7 +153,7 @@ class HerdSimulation:
         self._news = f"The server is up again at {self._agenda.now:.1f} s."
 
     def _mark(self, colour: str, label: str) -> None:
-        """Close the server's bar and begin the next, at the edge of a column so that it stands with what it explains."""
+        """Close the server's bar and begin the next, at the edge of a column."""
         was = ("accepted", "up") if label == "down" else ("failed", "down")
         if self._since < self.now:
             self._bars.append(["server", self._since, self.now, *was])
@@ -181,7 +181,7 @@ class HerdSimulation:
 
 @dataclass(frozen=True)
 class Outage:
-    """What one outage came to. `columns` are retries per BIN since all clients failed; instants are seconds since then."""
+    """What one outage came to: retries per BIN since all clients failed, who is back, and when. Times are seconds."""
 
     columns: tuple[int, ...]
     connected: tuple[int, ...]  # clients that are back, at the end of each column

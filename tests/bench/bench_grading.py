@@ -1,7 +1,7 @@
-"""Grades the same class with stock nbgrader and with the engine, in one run, on one core and on all; then larger classes.
+"""Grades the same class with stock nbgrader and with the engine, on one core and on all; then ever larger classes.
 
-Invariant: both grade the same bytes, each from a fresh process and an empty gradebook, one after the other. CPU is that of
-the command and all that it started; memory is the largest sum over its processes, pages that they share counted once.
+Both grade the same bytes, each from a fresh process and an empty gradebook, one after the other. CPU is that of the
+command and all that it started; memory is the largest sum over its processes, the pages that they share counted once.
 """
 
 from __future__ import annotations

@@ -28,7 +28,9 @@ _BUDGET = RetryBudget()
 
 def tables(quick: bool) -> Iterator[Table]:
     number, rounds = (8, 2) if quick else (500, 40)
-    yield _overheads("one thread, every call succeeds", {name: _loop(*call) for name, call in SYNC.items()}, number, rounds)
+    yield _overheads(
+        "one thread, every call succeeds", {name: _loop(*call) for name, call in SYNC.items()}, number, rounds
+    )
     loops = {name: _async_loop(*call) for name, call in ASYNC.items()}
     yield _overheads("asyncio, every call succeeds", loops, number, rounds)
 

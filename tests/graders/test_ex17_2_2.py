@@ -1,4 +1,4 @@
-"""The checks of 17.2.2 give each kept answer the same verdict for every seed, and their judges say where things part."""
+"""The checks of 17.2.2 give each answer the same verdict for every seed, and their judges say where things part."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shared.resilience.retry import equal_jitter, full_jitter, no_jitter, retry
 
 CHECKS = checks_in(checks)
 ANSWERS = sorted(find("17.2.2").answers.glob("*.py"))
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2)
 GIVEN = {"BackoffConfig": BackoffConfig, "HttpError": HttpError, "is_retryable": is_retryable}
 
 
@@ -112,5 +112,5 @@ def test_a_mismatch_points_at_the_sleep_that_is_too_long():
         {"t": 1.5, "end": True, "of": 1},
     ]
     with pytest.raises(Mismatch) as caught:
-        check.judge({"config": config, "clients": 1}, history)
+        check.judge({"config": config, "clients": 1, "script": [{}, {}]}, history)
     assert caught.value.at == 1 and "min(9, 1 · 2^0) = 1 s" in caught.value.expected

@@ -1,8 +1,9 @@
-"""The retry keeps the rules of exercise 17.2.2, for threads and for asyncio, and its budget holds under all schedules."""
+"""The retry keeps the rules of exercise 17.2.2, for threads and for asyncio; its budget holds under all schedules."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import random
@@ -30,6 +31,7 @@ from shared.resilience.retry import (
 )
 from shared.simulation import VirtualTime, explore, explore_async
 
+DEFAULT = BackoffConfig()
 BOUNDED = {"none": (1.0, 1.0), "equal": (0.5, 1.0), "full": (0.0, 1.0)}
 
 
@@ -75,10 +77,10 @@ def clock() -> Clock:
 def call(request: pytest.FixtureRequest, clock: Clock) -> Callable[..., Any]:
     """`retry` or `retry_async`, stepped without an event loop."""
 
-    def sync(backend: Backend, config: BackoffConfig = BackoffConfig(), **options: Any) -> Any:
+    def sync(backend: Backend, config: BackoffConfig = DEFAULT, **options: Any) -> Any:
         return retry(backend, config, **{"sleep": clock.sleep, "rng": random.Random(1), "clock": clock, **options})
 
-    def stepped(backend: Backend, config: BackoffConfig = BackoffConfig(), **options: Any) -> Any:
+    def stepped(backend: Backend, config: BackoffConfig = DEFAULT, **options: Any) -> Any:
         async def fn() -> str:
             return backend()
 
@@ -88,6 +90,16 @@ def call(request: pytest.FixtureRequest, clock: Clock) -> Callable[..., Any]:
         return ended.value.value
 
     return sync if request.param == "sync" else stepped
+
+
+def raising(errors: list[Any]) -> Callable[[], None]:
+    """A function that raises each of them once, then returns."""
+
+    def fn() -> None:
+        if errors:
+            raise errors.pop(0)
+
+    return fn
 
 
 def refused(times: int) -> list[ConnectionRefusedError]:
@@ -112,7 +124,7 @@ class TestTries:
         assert caught.value is error
         assert backend.calls == 2 and len(clock.slept) == 1
 
-    def test_counts_the_first_call_among_the_attempts_and_raises_the_last_error_itself_without_a_sleep(self, call, clock):
+    def test_counts_the_first_call_and_raises_the_last_error_itself_without_a_sleep(self, call, clock):
         errors = refused(9)
         backend = Backend(clock, *errors)
         with pytest.raises(ConnectionRefusedError) as caught:
@@ -257,10 +269,8 @@ class TestBudget:
 
             def client() -> None:
                 errors = refused(1)
-                try:
-                    retry(lambda: exec("raise e", {"e": errors.pop()}) if errors else None, sleep=sleep, budget=budget)
-                except ConnectionRefusedError:
-                    pass
+                with contextlib.suppress(ConnectionRefusedError):
+                    retry(raising(errors), sleep=sleep, budget=budget)
 
             threads = [threading.Thread(target=client) for _ in range(3)]
             for thread in threads:
@@ -296,7 +306,7 @@ def test_waits_in_the_threads_own_time_by_default():
     def program() -> None:
         began_and_ended.append(time.monotonic())
         errors = [HttpError(503, retry_after=30.0)]
-        retry(lambda: exec("raise e", {"e": errors.pop()}) if errors else None, sleep=time.sleep, clock=time.monotonic)
+        retry(raising(errors), sleep=time.sleep, clock=time.monotonic)
         began_and_ended.append(time.monotonic())
 
     VirtualTime().run(program)

@@ -164,7 +164,7 @@ def test_the_listing_is_told_its_three_bugs():
 
 
 def test_the_reference_has_nothing_to_object_to():
-    assert counterexample(retry).alt == "Nothing to object to."
+    assert counterexample(retry).alt.startswith("Nothing to object to.")
     assert figure("comparison").alt.startswith("All your waits are within their bounds. At most ")
 
 

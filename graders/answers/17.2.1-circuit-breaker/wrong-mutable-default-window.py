@@ -1,5 +1,5 @@
 # wrong: the window is a mutable default argument: all breakers share it
-# fails: opens-on-error-rate, opens-on-slow-calls, window-forgets
+# fails: opens-on-error-rate
 # says: call 4 to run: CLOSED, no rate before 3 results and there is 1
 # says: it was rejected, at 0 s
 # %% solution="circuit-breaker"

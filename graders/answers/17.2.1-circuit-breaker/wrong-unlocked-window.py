@@ -1,7 +1,6 @@
 # wrong: counts results without the lock: two calls that end together lose one
 # fails: window-counts-every-call
 # says: failures to open a breaker, as when they come one after another
-# says: it opened after
 # %% solution="circuit-breaker"
 import threading
 import time

@@ -1,6 +1,6 @@
 # wrong: draws from the module random, not from rng
 # fails: uses-what-it-is-given
-# says: as long with random.Random(1) as with another of that seed
+# says: as long with one random.Random(1) as with another
 # %% solution="retry"
 import random
 

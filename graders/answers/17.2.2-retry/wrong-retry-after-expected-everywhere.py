@@ -1,5 +1,5 @@
 # wrong: reads error.retry_after of errors that have none
-# fails: tries-up-to-max-attempts, last-error-is-raised-as-it-was, never-sleeps-past-the-deadline
+# fails: tries-up-to-max-attempts, permanent-errors-are-raised-at-once, last-error-is-raised-as-it-was, delays-stay-within-bounds, retry-after-is-the-floor, never-sleeps-past-the-deadline, uses-what-it-is-given, spreads-the-herd
 # says: AttributeError
 # %% solution="retry"
 def retry(fn, config, *, sleep, rng, clock, deadline=None):

@@ -1,5 +1,5 @@
 # wrong: 429 is a 4xx, so it is taken for permanent
-# fails: tries-up-to-max-attempts
+# fails: tries-up-to-max-attempts, retry-after-is-the-floor
 # says: HTTP 429
 # says: it was called once
 # %% solution="retry"
