@@ -71,9 +71,11 @@ def exercises(root: Path = COURSE_ROOT) -> list[Exercise]:
 
 
 def find(name: str, root: Path = COURSE_ROOT) -> Exercise:
-    """The exercise with that number (`17.2.1`) or slug. Raises UnknownExercise with a sentence that lists the choices."""
+    """The exercise with that number (`17.2.1`) or slug. Raises UnknownExercise, which lists the choices."""
     known = exercises(root)
     for exercise in known:
         if name in (exercise.number, exercise.slug):
             return exercise
-    raise UnknownExercise(f"There is no exercise {name!r}. Choose one of: {', '.join(e.number for e in known) or 'none yet'}.")
+    raise UnknownExercise(
+        f"There is no exercise {name!r}. Choose one of: {', '.join(e.number for e in known) or 'none yet'}."
+    )

@@ -87,7 +87,9 @@ def check_exercise(exercise: Exercise, grading: _Grading, built: list[Difference
     yield _checks(exercise, cells, material, grading)
     assert grading.forged is not None
     module = _shown(exercise, exercise.checks)
-    yield Part("forged records", "refused by every judge", tuple(f"{module}: {each}" for each in grading.forged.result()))
+    yield Part(
+        "forged records", "refused by every judge", tuple(f"{module}: {each}" for each in grading.forged.result())
+    )
 
 
 # --- the parts --------------------------------------------------------------------------------------------------------

@@ -30,12 +30,11 @@ from typing import Protocol, Self
 from graders.course import COURSE_ROOT, Exercise, exercises
 from graders.engine.answer import Answer, BadAnswer, read_answer
 from graders.engine.feedback import Marks, graded_notebook, marks_of, written_answers
-from graders.engine.isolation import IsolationUnavailable
+from graders.engine.isolation import DEFAULT_ISOLATION, IsolationUnavailable
 from graders.engine.release import ExerciseBroken, Release
 from graders.engine.verdict import Verdict
 
 __all__ = [
-    "DEFAULT_ISOLATION",
     "AlreadyRunning",
     "ClassFolder",
     "Grader",
@@ -49,8 +48,6 @@ __all__ = [
     "publish",
     "write_atomically",
 ]
-
-DEFAULT_ISOLATION = "process"
 
 _GRADER_FAILED = "The grader itself stopped on this notebook ({}). Its classmates are not affected; please report it."
 _WORKER_DIED = (

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from graders.course import COURSE_ROOT, Exercise, exercises
 from graders.engine.batch import (
-    DEFAULT_ISOLATION,
     AlreadyRunning,
     ClassFolder,
     Grader,
@@ -33,7 +32,7 @@ from graders.engine.batch import (
     write_atomically,
 )
 from graders.engine.feedback import GradedNotebook, feedback_page, named_verdict
-from graders.engine.isolation import ISOLATIONS, IsolationUnavailable
+from graders.engine.isolation import DEFAULT_ISOLATION, ISOLATIONS, IsolationUnavailable
 from graders.engine.release import ExerciseBroken
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from tornado.log import app_log
 from traitlets import Unicode
 
 from graders.course import exercises, find
-from graders.engine.batch import DEFAULT_ISOLATION, ClassFolder, GradingPool, Handed, Outcome, Verdicts
+from graders.engine.batch import ClassFolder, GradingPool, Handed, Outcome, Verdicts
 from graders.engine.feedback import GRADING, marks_of
 from graders.engine.gradebook import (
     ClassGradebook,
@@ -31,6 +31,7 @@ from graders.engine.gradebook import (
     read_timestamp,
     set_timestamp_aside,
 )
+from graders.engine.isolation import DEFAULT_ISOLATION
 
 __all__ = [
     "CanvasExport",

@@ -23,7 +23,7 @@ _BEFORE, _AFTER = 10, 3
 
 @dataclass(frozen=True)
 class Card:
-    """One failed check: the property, the smallest case, what was expected and observed, where they part, what to open next."""
+    """One failed check: the property, the smallest case, expected, observed, where they part, what to open next."""
 
     id: str
     title: str
@@ -130,14 +130,17 @@ _STORY = (
 )
 _HERE = f' style="font-weight:700;border-left:3px solid {_MARK};margin-left:-8px;padding-left:5px"'
 _CARD = (
-    "border:1px solid var(--jp-border-color1,#bdbdbd);border-left:4px solid " + COLOURS["failed"] + ";border-radius:4px;"
+    "border:1px solid var(--jp-border-color1,#bdbdbd);border-left:4px solid "
+    + COLOURS["failed"]
+    + ";border-radius:4px;"
     "padding:.8em 1em;margin:.3em 0;max-width:62em;line-height:1.45;"
     "background:var(--jp-layout-color1,#fff);color:var(--jp-content-font-color1,#1b1b1b);"
     "font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:var(--jp-content-font-size1,14px)"
 )
 _TABLE = "border-collapse:collapse;border:0;margin:0;font-size:inherit;width:100%;table-layout:auto"
 _TH = (
-    "text-align:left;vertical-align:top;font-weight:600;white-space:nowrap;width:1%;padding:.15em 1.2em .15em 0;border:0;"
+    "text-align:left;vertical-align:top;font-weight:600;white-space:nowrap;width:1%;"
+    "padding:.15em 1.2em .15em 0;border:0;"
     "background:transparent;color:var(--jp-content-font-color2,#555)"
 )
 _TD = "text-align:left;vertical-align:top;padding:.15em 0;border:0;background:transparent;white-space:normal"

@@ -20,7 +20,7 @@ __all__ = ["Check", "Event", "History", "Mismatch", "Scenario", "checks_in"]
 Scenario = Any
 """Plain data that says what will be done to the answer."""
 Event = dict[str, Any]
-"""One entry of a history: `t` (virtual seconds), `who` (thread), `what` (words), `kind`, and whatever the driver adds."""
+"""One entry of a history: `t` (virtual seconds), `who` (thread), `what` (words), `kind`, and what the driver adds."""
 History = list[Event]
 
 
@@ -40,8 +40,8 @@ class Mismatch(Exception):
 class Check:
     """One property of an answer. The first line of a subclass's docstring is its title, shown to the learner.
 
-    `drive` runs beside the answer, inside a controlled run where time is virtual; `judge` runs in the examiner and never
-    sees the answer. A subclass sets `scenarios`, and may set the other class attributes.
+    `drive` runs beside the answer, inside a controlled run where time is virtual; `judge` runs in the examiner and
+    never sees the answer. A subclass sets `scenarios`, and may set the other class attributes.
     """
 
     scenarios: ClassVar[SearchStrategy[Scenario]]

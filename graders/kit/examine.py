@@ -31,7 +31,7 @@ _TROUBLE_WORDS = {
 
 
 class RunnerLost(Exception):
-    """The answer's process is gone: `status` says how (timeout, crashed, out_of_memory, refused), the message says it in words."""
+    """The answer's process is gone. `status`: timeout, crashed, out_of_memory or refused; the message says it in words."""
 
     def __init__(self, status: str, message: str) -> None:
         super().__init__(message)
@@ -191,7 +191,7 @@ def _finding(check: Check, scenario: Scenario, recording: Recording) -> _Finding
 
 
 def _with_shortest_schedule(check: Check, drive: Driver, finding: _Finding) -> _Finding:
-    """Fewer switches make a counterexample that can be read; the shortest one that still fails the same way is shown."""
+    """Fewer switches make a counterexample readable: the shortest one that still fails the same way is shown."""
     if not check.interleavings or finding.status == "unanswered":
         return finding
     best = finding

@@ -44,7 +44,9 @@ class Checks:
         try:
             check = self.__dict__["_checks"][name]
         except KeyError:
-            raise AttributeError(f"There is no check {name!r}. Choose one of: {', '.join(self.__dict__.get('_checks', ()))}.") from None
+            raise AttributeError(
+                f"There is no check {name!r}. Choose one of: {', '.join(self.__dict__.get('_checks', ()))}."
+            ) from None
 
         def call(*answers: Any) -> Any:
             if not answers:

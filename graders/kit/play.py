@@ -21,7 +21,7 @@ __all__ = ["Plan", "Recording", "Trouble", "play"]
 
 @dataclass(frozen=True)
 class Plan:
-    """Under which schedules a scenario runs: the default order, `schedules` explored from `seed`, or exactly `schedule`."""
+    """Under which schedules a scenario runs: the default order, `schedules` drawn from `seed`, or exactly `schedule`."""
 
     seed: int = 0
     schedules: int = 0
@@ -29,7 +29,7 @@ class Plan:
 
 
 class Trouble(TypedDict):
-    """Why a run did not end by itself. `kind`: unanswered, error, deadlock, livelock or hang. `where`: lines of the answer."""
+    """Why a run did not end well. `kind`: unanswered, error, deadlock, livelock, hang. `where`: lines of the answer."""
 
     kind: str
     message: str

@@ -30,7 +30,8 @@ def timeline_svg(history: History, at: int | None = None) -> str:
     starts, ends, labels, width = _columns(events)
     height = _TOP + _LANE * len(lanes) + _BOTTOM
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width}" height="{height}" '
+        f'viewBox="0 0 {width} {height}" '
         f'style="font:11px var(--jp-ui-font-family,system-ui,sans-serif)">',
         f"<title>{escape(_alt(events, first, at))}</title>",
     ]
@@ -39,15 +40,18 @@ def timeline_svg(history: History, at: int | None = None) -> str:
         parts.append(f'<line x1="{_LEFT - 8}" x2="{width - 8}" y1="{y}" y2="{y}" stroke="{_FAINT}"/>')
         parts.append(f'<text x="4" y="{y + 4}" fill="{_INK}">{escape(_shortened(lane, 14))}</text>')
     for x, label in labels:
-        parts.append(f'<line x1="{x}" x2="{x}" y1="{_TOP}" y2="{height - _BOTTOM + 4}" stroke="{_FAINT}" stroke-dasharray="2 3"/>')
+        parts.append(
+            f'<line x1="{x}" x2="{x}" y1="{_TOP}" y2="{height - _BOTTOM + 4}" '
+            f'stroke="{_FAINT}" stroke-dasharray="2 3"/>'
+        )
         parts.append(f'<text x="{x}" y="{height - 8}" fill="{_INK}" text-anchor="middle">{escape(label)}</text>')
     for index, event in enumerate(events):
         y = _TOP + _LANE * lanes.index(str(event.get("who", ""))) + _LANE / 2
         parts.append(_mark(event, starts[index], ends[index], y))
         if first + index == at:
             parts.append(
-                f'<rect x="{starts[index] - 9}" y="{y - 13}" width="{max(18, ends[index] - starts[index] + 18)}" height="26" '
-                f'rx="5" fill="none" stroke="{_MARK}" stroke-width="2.5"/>'
+                f'<rect x="{starts[index] - 9}" y="{y - 13}" width="{max(18, ends[index] - starts[index] + 18)}" '
+                f'height="26" rx="5" fill="none" stroke="{_MARK}" stroke-width="2.5"/>'
             )
     if first:
         parts.append(f'<text x="4" y="{_TOP - 3}" fill="{_INK}">… {first} earlier</text>')
@@ -93,9 +97,11 @@ def _mark(event: Event, start: float, end: float, y: float) -> str:
     colour = COLOURS.get(kind, COLOURS["note"])
     tip = f"<title>{escape(_words(event))}</title>"
     if end > start:
-        return f'<rect x="{start - 6}" y="{y - 7}" width="{end - start + 12}" height="14" rx="4" fill="{colour}">{tip}</rect>'
+        shape = f'<rect x="{start - 6}" y="{y - 7}" width="{end - start + 12}" height="14" rx="4"'
+        return f'{shape} fill="{colour}">{tip}</rect>'
     if kind == "rejected":
-        return f'<path d="M{start - 5} {y - 5}l10 10m0 -10l-10 10" stroke="{colour}" stroke-width="3" fill="none">{tip}</path>'
+        cross = f"M{start - 5} {y - 5}l10 10m0 -10l-10 10"
+        return f'<path d="{cross}" stroke="{colour}" stroke-width="3" fill="none">{tip}</path>'
     if kind == "note":
         return f'<path d="M{start} {y - 8}v16" stroke="{colour}" stroke-width="3">{tip}</path>'
     return f'<circle cx="{start}" cy="{y}" r="6" fill="{colour}">{tip}</circle>'

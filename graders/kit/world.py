@@ -57,8 +57,8 @@ class World:
     ) -> Event:
         """Call `fn` and record when it began and ended, and what it returned or raised.
 
-        The event gets `until`, `outcome` ("returned" or "raised"), and `value`, or `error` (the type's name), `bases` and
-        `message`. It stands in the history from the start of the call; without an `outcome` the call has not ended.
+        The event gets `until`, `outcome` ("returned" or "raised"), and `value`, or `error` (the type's name), `bases`
+        and `message`. It stands in the history from the start of the call; without an `outcome` the call has not ended.
         NotImplementedError passes through: it means that this part is not written yet.
         """
         event = self.record(what, "waiting")

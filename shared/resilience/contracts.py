@@ -29,7 +29,7 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class BreakerConfig:
-    """When a circuit breaker opens, how long it waits, and how it probes. Times are seconds, rates are fractions of calls.
+    """When a circuit breaker opens, how long it waits, how it probes. Times are seconds, rates are fractions of calls.
 
     Raises ValueError for a value that no breaker could honour.
     """
@@ -97,7 +97,7 @@ class HttpError(Exception):
 
 
 def is_retryable(error: BaseException) -> bool:
-    """True for what may pass by itself: a lost or refused connection, a timeout, HTTP 5xx and 429. All else is permanent."""
+    """True for what may pass by itself: a lost or refused connection, a timeout, HTTP 5xx and 429; all else is permanent."""
     if isinstance(error, HttpError):
         return error.status >= 500 or error.status == 429
     return isinstance(error, ConnectionError | TimeoutError)

@@ -10,7 +10,15 @@ from graders.kit.timeline import timeline_svg
 
 HISTORY = [
     {"t": 0.0, "until": 0.5, "who": "main", "what": "call 1", "kind": "accepted", "outcome": "returned", "value": 3},
-    {"t": 0.5, "until": 0.5, "who": "main", "what": "call 2", "kind": "failed", "outcome": "raised", "error": "OSError"},
+    {
+        "t": 0.5,
+        "until": 0.5,
+        "who": "main",
+        "what": "call 2",
+        "kind": "failed",
+        "outcome": "raised",
+        "error": "OSError",
+    },
     {"t": 30.5, "who": "late <b>", "what": "read the state", "kind": "note"},
 ]
 CARD = Card(

@@ -49,7 +49,7 @@ def test_an_unwritten_answer_raises_not_implemented_error_itself() -> None:
 
 
 def test_a_check_that_does_not_exist_lists_those_that_do() -> None:
-    with pytest.raises(AttributeError, match="no check 'returns_three'. Choose one of: returns_two"):
+    with pytest.raises(AttributeError, match=r"no check 'returns_three'\. Choose one of: returns_two"):
         check.returns_three(not_yet)
     assert dir(check) == ["returns_two"]
 
