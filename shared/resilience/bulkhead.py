@@ -74,7 +74,7 @@ Event = Rejected | Expired | Finished
 
 
 class Compartment(Generic[C]):
-    """The rules alone, for one tenant: who runs, who waits, who is turned away. O(1) each; the owner serialises calls."""
+    """The rules alone, for one tenant: who runs, who waits, who is turned away. O(1); the owner holds a lock."""
 
     __slots__ = ("_limit", "_waiting", "running")
 
@@ -141,7 +141,7 @@ class Bulkhead:
         self._tenants = {name: _Tenant(name, limit, clock, on_event) for name, limit in limits.items()}
 
     def submit(self, tenant: str, fn: Callable[[], R], timeout: float) -> R:
-        """Run `fn()` in a thread of `tenant`, in a copy of the caller's context; return its value or raise its exception.
+        """Run `fn()` in a thread of `tenant`, in a copy of the caller's context: its value, or its exception.
 
         Raises KeyError for a tenant without a limit; queue.Full, at once, when its waiting room is full; TimeoutError
         when `fn` has not ended after `timeout` seconds, waiting included; ValueError for a negative timeout.

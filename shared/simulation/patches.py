@@ -23,7 +23,7 @@ from typing import Any
 
 from shared.simulation.aio import VirtualLoop
 from shared.simulation.locks import CooperativeLock, InternalLock, Lock, RLock, ThreadHandle
-from shared.simulation.scheduler import ControlledThread, controlled
+from shared.simulation.scheduler import ControlledThread, Unwind, controlled
 from shared.simulation.wording import is_library, speak_of
 
 _get_ident = _thread.get_ident
@@ -133,6 +133,20 @@ class _InsertionOrderedSet(dict[Any, None]):
 
 def _executor_set() -> Any:
     return _InsertionOrderedSet() if _get_ident() in controlled else set()
+
+
+class _WorkerLog:
+    """Stands for the logger of `concurrent.futures`: that a worker was unwound at the end of a run is no error."""
+
+    def __init__(self, real: logging.Logger) -> None:
+        self._real = real
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def critical(self, message: str, *args: Any, **options: Any) -> None:
+        if not isinstance(sys.exc_info()[1], Unwind):
+            self._real.critical(message, *args, **options)
 
 
 def _loop_maker(real: Callable[[Any], asyncio.AbstractEventLoop]) -> Callable[[Any], asyncio.AbstractEventLoop]:
@@ -255,6 +269,8 @@ class Patches:
         self._swap(pools, "_global_shutdown_lock", self._adopt(pools["_global_shutdown_lock"], "shutdown"))
         pool_number = _numbering(_EXECUTOR._counter, lambda scheduler: scheduler.next_pool_number)
         self._swap_attribute(_EXECUTOR, "_counter", staticmethod(pool_number))
+        futures = vars(concurrent.futures._base)
+        self._swap(futures, "LOGGER", _WorkerLog(futures["LOGGER"]))
         if isinstance(logging._lock, _REAL_RLOCK):
             self._swap(vars(logging), "_lock", self._adopt(logging._lock, "logging._lock"))
         for reference in list(logging._handlerList):  # type: ignore[attr-defined]

@@ -319,3 +319,14 @@ def test_a_bare_thread_is_controlled_too() -> None:
         return done, isinstance(ident, int)
 
     assert run(program).value == ([1], True)
+
+
+def test_idle_pool_workers_end_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    kept: list[ThreadPoolExecutor] = []
+
+    def program() -> int:
+        kept.append(ThreadPoolExecutor(2))
+        return kept[0].submit(lambda: 7).result()
+
+    assert run(program).value == 7
+    assert caplog.records == []

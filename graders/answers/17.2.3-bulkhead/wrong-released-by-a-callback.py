@@ -1,0 +1,46 @@
+# wrong: gives the permit back in a callback of the Future, which runs after the caller is woken
+# fails: permit-is-back-before-the-outcome
+# says: 1 caller, 1 place
+# says: got queue.Full
+# %% solution="bulkhead"
+import queue
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
+
+
+class Compartment:
+    def __init__(self, limit):
+        self.executor = ThreadPoolExecutor(limit.max_concurrent)
+        self.size = limit.max_concurrent + limit.max_waiting
+        self.inside = 0
+        self.lock = threading.Lock()
+
+    def enter(self):
+        with self.lock:
+            if self.inside >= self.size:
+                raise queue.Full
+            self.inside += 1
+
+    def leave(self, *_):
+        with self.lock:
+            self.inside -= 1
+
+
+class Bulkhead:
+    def __init__(self, limits, clock=time.monotonic):
+        self.compartments = {tenant: Compartment(limit) for tenant, limit in limits.items()}
+
+    def submit(self, tenant, fn, timeout):
+        compartment = self.compartments[tenant]
+        compartment.enter()
+        future = compartment.executor.submit(fn)
+        future.add_done_callback(compartment.leave)
+        try:
+            return future.result(timeout)
+        except NotYet:
+            if future.done():
+                raise
+            future.cancel()
+            raise TimeoutError from None
