@@ -196,6 +196,7 @@ def test_a_bug_in_the_cache_leads_back_to_the_error_of_the_client(make: Callable
 
 def test_a_caller_cannot_edit_what_others_will_get(shop: Shop) -> None:
     shop.ask().items.append("advertisement")
+    shop.client.append("the client reuses its list")
     shop.client = DEAD
     assert shop.ask().items == ["book"]
     shop.ask().items.append("advertisement")

@@ -1,0 +1,38 @@
+# wrong: when the cache breaks too, nothing is returned
+# fails: primary-error-stays-reachable
+# says: no Answer
+# %% solution="fallback"
+import time
+
+
+class RecommendationService:
+    def __init__(self, client, cache, popular, metrics, clock=time.monotonic):
+        self.client = client
+        self.cache = cache
+        self.popular = popular
+        self.metrics = metrics
+        self.clock = clock
+
+    def recommend(self, user):
+        answer = self.answer(user)
+        if answer is not None:
+            self.metrics.inc(answer.level)
+        return answer
+
+    def answer(self, user):
+        try:
+            items = self.client.get(user)
+        except OSError:
+            try:
+                return self.without_client(user)
+            except Exception:
+                return None
+        self.cache[user] = (items, self.clock())
+        return Answer(items, "live")
+
+    def without_client(self, user):
+        if user in self.cache:
+            items, stored = self.cache[user]
+            if self.clock() - stored < 300:
+                return Answer(items, "cache")
+        return Answer(self.popular, "static")

@@ -1,0 +1,36 @@
+# wrong: the popular list is put into the cache, so the next failure calls it the user's own
+# fails: static-list-is-never-cached
+# says: level 'static' with
+# says: level 'cache' with
+# %% solution="fallback"
+import time
+
+
+class RecommendationService:
+    def __init__(self, client, cache, popular, metrics, clock=time.monotonic):
+        self.client = client
+        self.cache = cache
+        self.popular = popular
+        self.metrics = metrics
+        self.clock = clock
+
+    def recommend(self, user):
+        answer = self.answer(user)
+        self.metrics.inc(answer.level)
+        return answer
+
+    def answer(self, user):
+        try:
+            items = self.client.get(user)
+        except OSError:
+            return self.without_client(user)
+        self.cache[user] = (items, self.clock())
+        return Answer(items, "live")
+
+    def without_client(self, user):
+        if user in self.cache:
+            items, stored = self.cache[user]
+            if self.clock() - stored < 300:
+                return Answer(items, "cache")
+        self.cache[user] = (self.popular, self.clock())
+        return Answer(self.popular, "static")
