@@ -98,7 +98,7 @@ def _look(*states: State) -> Step:
     return {"do": "look", "states": [state.name for state in states]}
 
 
-_CONTROL = {"control": True}
+_CONTROL: dict[str, Any] = {"control": True}
 _NEW: Step = {"do": "new"}
 """Go on with another breaker, with the same configuration."""
 
@@ -142,10 +142,10 @@ def _ending_in_words(step: Step) -> str:
 class _Player:
     """Plays the steps of a scenario on one breaker and records every call as one event.
 
-    Fields of a call's event: `call` (its number); `role` ("opening", "clearing", "control" or ""); `ends`, as in the step; `crowd`,
-    others came at its instant; `refused`, it was rejected or did not run; `circuit_open`, CircuitOpen was raised, with
-    its `retry_after`; where the function ran, `began` and `ended` (seconds). `order` numbers beginnings and refusals,
-    `end_order` ends, in one count over all calls.
+    Fields of a call's event: `call` (its number); `role` ("opening", "clearing", "control" or ""); `ends`, as in its
+    step; `crowd`, others came at its instant; `refused`, it was rejected or did not run; `circuit_open`, CircuitOpen
+    was raised, with its `retry_after`; where the function ran, `began` and `ended` (seconds). `order` numbers
+    beginnings and refusals, `end_order` ends, in one count over all calls.
     """
 
     def __init__(self, answer: Any, scenario: dict[str, Any], world: World) -> None:
@@ -910,7 +910,7 @@ class OriginalExceptionReachesTheCaller(_BreakerCheck):
         }
     )
     examples = 15
-    always = (
+    always = tuple(
         {"half_open": half_open, "ends": ends, "args": [1, 2], "kwargs": {"user": 3}}
         for half_open in (False, True)
         for ends in ("ok", *_ENDINGS)

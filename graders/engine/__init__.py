@@ -1,6 +1,6 @@
 """Grades answers: rebuild, run apart, examine. Points exist only as the examiner's own record.
 
-`grade("17.2.1", answer)` grades one answer; `Engine` keeps its warm process for many.
+`grade("17.2.1", answer)` grades one answer in the sandbox; `Engine` keeps its warm process for many.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from graders.engine.answer import Answer, BadAnswer, read_answer
     from graders.engine.examiner import Engine, grade
-    from graders.engine.isolation import ISOLATIONS, IsolationUnavailable
+    from graders.engine.isolation import DEFAULT_ISOLATION, ISOLATIONS, IsolationUnavailable
     from graders.engine.limits import Limits
     from graders.engine.release import ExerciseBroken
     from graders.engine.verdict import CheckVerdict, Verdict
 
 __all__ = [
+    "DEFAULT_ISOLATION",
     "ISOLATIONS",
     "Answer",
     "BadAnswer",
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "DEFAULT_ISOLATION": "isolation",
     "ISOLATIONS": "isolation",
     "IsolationUnavailable": "isolation",
     "Answer": "answer",

@@ -23,7 +23,9 @@ from graders.source_format import BadSource, read_cells, solutions
 __all__ = ["Answer", "BadAnswer", "read_answer", "without_magics"]
 
 _MAX_BYTES = 20 * (1 << 20)
-_MAX_CELL = 1 << 20
+_MAX_CELL = 1 << 16
+_MAGIC_WORK = 1 << 22
+"""Characters that are parsed, at most, to find the magics of one cell: each one found takes one more reading."""
 _TIMING_MAGICS = {"time", "timeit", "capture", "prun", "memit"}
 
 
@@ -73,9 +75,9 @@ def read_answer(path: Path | str, exercise: Exercise) -> Answer:
         if len(parts) > 1:
             flags.append(f"{cell}: {len(parts)} cells have this id; those that were changed were run in their order")
             parts = [part for part in parts if _normal(part) != _normal(stubs[cell])] or parts[:1]
-        cells[cell] = "\n\n".join(without_magics(part) for part in parts)
-        if len(cells[cell]) > _MAX_CELL:
+        if sum(map(len, parts)) > _MAX_CELL:
             raise BadAnswer(f"{path.name}: cell {cell} is longer than {_MAX_CELL:,} characters.")
+        cells[cell] = "\n\n".join(without_magics(part) for part in parts)
     return Answer(cells, tuple(flags))
 
 
@@ -148,6 +150,7 @@ def without_magics(source: str) -> str:
 
     `%%time` and its kind, line magics, `!commands` and `name?` are taken out; a cell of another language (`%%bash`)
     becomes empty. Only a line where Python itself stops is touched, so text that looks like a magic stays as it is.
+    A cell with more magics than anybody writes keeps the rest of them, and will not run.
     """
     lines = source.split("\n")
     first = next((index for index, line in enumerate(lines) if line.strip()), None)
@@ -155,7 +158,7 @@ def without_magics(source: str) -> str:
         if magic[1] not in _TIMING_MAGICS:
             return ""
         lines[first] = ""
-    for _ in lines:
+    for _ in range(1 + _MAGIC_WORK // (len(source) + 1)):
         text = "\n".join(lines)
         try:
             ast.parse(text)
@@ -172,12 +175,15 @@ def without_magics(source: str) -> str:
 
 
 def _without_magic(line: str) -> str | None:
-    if match := re.match(r"(\s*)%(?:time|timeit|prun)\s+(?!-)(.+)", line):
-        return match[1] + match[2]
-    if match := re.match(r"(\s*)(?:[%!?]|.*\w\?{1,2}\s*$)", line):
-        return match[1] + "pass"
-    if match := re.match(r"(\s*\w+\s*=\s*)[%!]", line):
-        return match[1] + "None"
+    # The ends are cut off first: an expression that searches for them takes quadratic time on a long line of blanks.
+    text = line.strip()
+    indent = line[: len(line) - len(line.lstrip())]
+    if match := re.match(r"%(?:time|timeit|prun)\s+(?!-)(.+)", text):
+        return indent + match[1]
+    if text.startswith(("%", "!", "?")) or re.search(r"\w\?{1,2}\Z", text):
+        return indent + "pass"
+    if match := re.match(r"(\w+\s*=\s*)[%!]", text):
+        return indent + match[1] + "None"
     return None
 
 

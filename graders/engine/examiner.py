@@ -14,7 +14,7 @@ from typing import Any
 
 from graders.course import Exercise, find
 from graders.engine.answer import Answer
-from graders.engine.isolation import Isolation, IsolationUnavailable, isolation_named
+from graders.engine.isolation import DEFAULT_ISOLATION, Isolation, IsolationUnavailable, isolation_named
 from graders.engine.limits import DEFAULT_LIMITS, Limits
 from graders.engine.material import Material
 from graders.engine.release import ExerciseBroken, TestCell
@@ -23,7 +23,10 @@ from graders.engine.verdict import CheckVerdict, Verdict
 from graders.engine.warm import Warm
 from graders.kit import Card, Check, Checks, Result, examine
 
-__all__ = ["Engine", "grade"]
+__all__ = ["OFFICIAL_SCALE", "Engine", "grade"]
+
+OFFICIAL_SCALE = 2.0
+"""How many scenarios official grading draws for each one that a notebook draws."""
 
 _SEEDS = 1 << 32
 
@@ -33,7 +36,7 @@ def grade(
     answer: Answer,
     *,
     seed: int | None = None,
-    isolation: str | Isolation = "process",
+    isolation: str | Isolation = DEFAULT_ISOLATION,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Verdict:
     """Grade one answer. Without `seed`, a secret one is drawn; the verdict records it, and it replays the grading.
@@ -52,7 +55,11 @@ class Engine:
     """
 
     def __init__(
-        self, *, isolation: str | Isolation = "process", limits: Limits = DEFAULT_LIMITS, scale: float = 1.0
+        self,
+        *,
+        isolation: str | Isolation = DEFAULT_ISOLATION,
+        limits: Limits = DEFAULT_LIMITS,
+        scale: float = OFFICIAL_SCALE,
     ) -> None:
         """`scale`: how many scenarios are drawn, as a multiple of what a notebook draws."""
         self._isolation = isolation_named(isolation) if isinstance(isolation, str) else isolation

@@ -20,6 +20,7 @@ from graders.course import COURSE_ROOT
 from graders.engine.keeper import Confinement
 
 __all__ = [
+    "DEFAULT_ISOLATION",
     "ISOLATIONS",
     "BubblewrapIsolation",
     "Isolation",
@@ -269,6 +270,8 @@ def _environment() -> dict[str, str]:
 
 
 ISOLATIONS: dict[str, type[Isolation]] = {kind.name: kind for kind in (BubblewrapIsolation, ProcessIsolation)}
+DEFAULT_ISOLATION = BubblewrapIsolation.name
+"""Graded runs use the sandbox; a machine that cannot make one refuses until its owner asks for another isolation."""
 
 
 def isolation_named(name: str) -> Isolation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from graders.kit import Recording, Trouble
@@ -12,6 +13,7 @@ _RECORDINGS = 2_000
 _EVENTS = 20_000
 _TROUBLES = {"unanswered", "error", "deadlock", "livelock", "hang"}
 _TEXT = 10_000
+_DEPTH = 12
 
 
 class BadRecording(Exception):
@@ -56,7 +58,21 @@ def _is_event(value: Any) -> bool:
         and _is_number(value.get("t"))
         and _is_number(value.get("until", 0))
         and all(_is_text(value.get(key)) for key in ("who", "what", "kind"))
+        and all(map(_is_plain, value.values()))
     )
+
+
+def _is_plain(value: Any, depth: int = _DEPTH) -> bool:
+    """Whether judge, card and verdict can hold it: finite, its texts bounded, nested no deeper than a world nests."""
+    kind = type(value)
+    if kind is str:
+        return len(value) <= _TEXT
+    if kind is float:
+        return math.isfinite(value)
+    if kind is list or kind is dict:
+        items = value.values() if kind is dict else value
+        return depth > 0 and all(_is_plain(item, depth - 1) for item in items)
+    return True
 
 
 def _is_number(value: Any) -> bool:

@@ -20,6 +20,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from typing import Any, NoReturn
 
+from graders.engine.pristine import Pristine
 from graders.engine.wire import Channel, Closed
 from graders.kit import Check, Plan, Recording, checks_in, play
 
@@ -82,7 +83,7 @@ def imports_of(sources: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def enter(channel: Channel, home: str) -> NoReturn:
+def enter(channel: Channel, home: str, pristine: Pristine) -> NoReturn:
     """Become the runner of one answer: the last trusted step in a fork. Never returns."""
     os.chdir(home)
     os.environ.update(HOME=home, TMPDIR=home, HYPOTHESIS_STORAGE_DIRECTORY=home)
@@ -92,7 +93,7 @@ def enter(channel: Channel, home: str) -> NoReturn:
     threading.stack_size(_STACK)
     code = _FAILED
     try:
-        _serve(channel)
+        _serve(channel, pristine)
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -105,13 +106,14 @@ def enter(channel: Channel, home: str) -> NoReturn:
         os._exit(code)
 
 
-def _serve(channel: Channel) -> None:
+def _serve(channel: Channel, pristine: Pristine) -> None:
     """Answer the examiner's requests until it closes the connection."""
     namespace = _notebook_namespace()
     checks: dict[str, Check] = {}
     while True:
         try:
             request = channel.receive()
+            pristine.restore()
             channel.send(_reply(request, namespace, checks))
         except Closed:
             return

@@ -46,11 +46,15 @@ _ATTRIBUTES = {
     "get_referrers": "objects of other code through gc",
     "register_at_fork": "a fork hook",
 }
+_MOST = 30
+"""Findings that are told: a person needs no more of them to look."""
+_WORDS = 80
+
 _WRITES = {"modules": "sys.modules", "__dict__": "the inside of another module"}
 
 
 def suspicious(source: str) -> list[str]:
-    """Findings as short sentences with a line number, in the order of the source, each once."""
+    """Findings as short sentences with a line number, in their order, each once; of very many, the first."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -59,7 +63,8 @@ def suspicious(source: str) -> list[str]:
         found = sorted(set(_findings(tree)))
     except RecursionError:
         return ["it is nested too deeply to be read"]
-    return [f"line {line} reaches for {what}" for line, what in found]
+    told = [f"line {line} reaches for {what[:_WORDS]}" for line, what in found[:_MOST]]
+    return told + [f"and {len(found) - _MOST} more places"] * (len(found) > _MOST)
 
 
 def _findings(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -90,10 +95,11 @@ def _findings(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def _module(name: str) -> str | None:
-    while name:
-        if name in _MODULES:
-            return None if name in _IMPORTS_FREELY else _MODULES[name]
-        name = name.rpartition(".")[0]
+    # Two parts name every module of the table: what follows need not be read, however long it is.
+    package, *rest = name.split(".", 2)
+    for known in (".".join([package, *rest[:1]]), package):
+        if known in _MODULES:
+            return None if known in _IMPORTS_FREELY else _MODULES[known]
     return None
 
 

@@ -5,7 +5,6 @@ Whatever an answer does ends as `RunnerLost`, with a status and words for its au
 
 from __future__ import annotations
 
-import re
 import signal
 import time
 from typing import Any
@@ -25,7 +24,7 @@ _REPORT_SECONDS = 20.0
 _END_SECONDS = 1.0
 """How long a runner that closed its connection may take to end by itself, before it is ended."""
 _MIB = 1 << 20
-_ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]+")
+_WORDS = 2_000
 
 
 class Session:
@@ -239,7 +238,7 @@ class _Runner:
         reply = self._connection.receive(deadline=deadline)
         if not isinstance(reply, dict):
             raise Garbled("a message that is no reply")
-        return _without_addresses(reply)
+        return reply
 
     def budget(self, seconds: float) -> None:
         """Let it compute for so many more seconds."""
@@ -274,13 +273,15 @@ def _checked_troubles(value: Any, cells: dict[str, str]) -> dict[str, dict[str, 
     """What stopped the cells, as the runner tells it; whatever is not in the agreed form is left out."""
     if not isinstance(value, dict):
         return {}
-    return {
-        cell: value[cell]
-        for cell in cells
-        if isinstance(value.get(cell), dict)
-        and isinstance(value[cell].get("kind"), str)
-        and isinstance(value[cell].get("message"), str)
-    }
+    return {cell: value[cell] for cell in cells if _is_trouble(value.get(cell))}
+
+
+def _is_trouble(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and all(isinstance(value.get(key), str) and len(value[key]) <= _WORDS for key in ("kind", "message", "text"))
+        and (value.get("line") is None or isinstance(value["line"], int))
+    )
 
 
 def _in_words(trouble: dict[str, Any]) -> str:
@@ -288,17 +289,6 @@ def _in_words(trouble: dict[str, Any]) -> str:
     where = f" on line {line} (`{trouble.get('text')}`)" if isinstance(line, int) else ""
     message = f": {trouble['message']}" if trouble["message"] else ""
     return f"stopped{where} with {trouble['kind']}{message}"
-
-
-def _without_addresses(value: Any) -> Any:
-    """The same data without memory addresses in its texts, which differ from run to run."""
-    if isinstance(value, str):
-        return _ADDRESS.sub("at 0x…", value) if " 0x" in value else value
-    if isinstance(value, list):
-        return [_without_addresses(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _without_addresses(item) for key, item in value.items()}
-    return value
 
 
 def _listed(cells: list[str]) -> str:

@@ -14,7 +14,7 @@ from graders.engine.wire import Channel, Closed, Garbled, Late
 
 __all__ = ["Warm"]
 
-_REPLY_BYTES = 16 << 20
+_REPLY_BYTES = 4 << 20
 _READY_SECONDS = 120.0
 
 

@@ -14,12 +14,14 @@ import socket
 import sys
 import threading
 import traceback
+from functools import partial
 from typing import NoReturn
 
 from graders import kit
 from graders.engine import confine, runner
 from graders.engine.keeper import Confinement, end_descendants, keep
 from graders.engine.limits import Limits
+from graders.engine.pristine import Pristine
 from graders.engine.wire import Channel
 
 __all__ = ["main"]
@@ -38,6 +40,7 @@ def main(descriptor: int) -> None:
     preparation = channel.receive()
     confinement = Confinement(**preparation["confinement"])
     _prepare(preparation)
+    pristine = Pristine()
     channel.send({"ready": True})
     # Keepers are not waited for: each reports to the examiner itself.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -50,7 +53,7 @@ def main(descriptor: int) -> None:
             return
         if os.fork() == 0:
             control.close()
-            _keep(json.loads(order), descriptors, confinement)
+            _keep(json.loads(order), descriptors, confinement, pristine)
         for one in descriptors:
             os.close(one)
 
@@ -68,18 +71,19 @@ def _prepare(preparation: dict) -> None:
         raise RuntimeError(f"importing the modules of this exercise started threads ({names}); they cannot be forked")
 
 
-def _keep(order: dict, descriptors: list[int], confinement: Confinement) -> NoReturn:
+def _keep(order: dict, descriptors: list[int], confinement: Confinement, pristine: Pristine) -> NoReturn:
     try:
         runner_socket, examiner = (socket.socket(fileno=one) for one in descriptors)
-        keep(runner_socket, Channel(examiner, limit=_ORDER_BYTES), Limits(**order["limits"]), confinement, _run)
+        limits, run = Limits(**order["limits"]), partial(_run, pristine)
+        keep(runner_socket, Channel(examiner, limit=_ORDER_BYTES), limits, confinement, run)
     except BaseException:
         traceback.print_exc()
     os._exit(1)
 
 
-def _run(runner_socket: socket.socket, home: str) -> NoReturn:
+def _run(pristine: Pristine, runner_socket: socket.socket, home: str) -> NoReturn:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    runner.enter(Channel(runner_socket, limit=_REQUEST_BYTES), home)
+    runner.enter(Channel(runner_socket, limit=_REQUEST_BYTES), home, pristine)
 
 
 if __name__ == "__main__":

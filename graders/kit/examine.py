@@ -31,7 +31,7 @@ _TROUBLE_WORDS = {
 
 
 class RunnerLost(Exception):
-    """The answer's process is gone. `status`: timeout, crashed, out_of_memory or refused; the message says it in words."""
+    """The answer's process is gone. `status`: timeout, crashed, out_of_memory or refused; the message says why."""
 
     def __init__(self, status: str, message: str) -> None:
         super().__init__(message)

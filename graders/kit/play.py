@@ -21,7 +21,7 @@ __all__ = ["Plan", "Recording", "Trouble", "play"]
 
 @dataclass(frozen=True)
 class Plan:
-    """Under which schedules a scenario runs: the default order, `schedules` drawn from `seed`, or exactly `schedule`."""
+    """Under which schedules a scenario runs: the default order, `schedules` of `seed`, or exactly `schedule`."""
 
     seed: int = 0
     schedules: int = 0

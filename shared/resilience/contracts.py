@@ -97,7 +97,7 @@ class HttpError(Exception):
 
 
 def is_retryable(error: BaseException) -> bool:
-    """True for what may pass by itself: a lost or refused connection, a timeout, HTTP 5xx and 429; all else is permanent."""
+    """True for what may pass by itself: a lost or refused connection, a timeout, HTTP 5xx and 429. The rest is not."""
     if isinstance(error, HttpError):
         return error.status >= 500 or error.status == 429
     return isinstance(error, ConnectionError | TimeoutError)

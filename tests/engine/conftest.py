@@ -16,36 +16,12 @@ from graders.engine import Answer, Engine, Limits, Verdict
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from counter_course import CHECKS, RIGHT, STUBS, cell, check_cell, notebook, solution
+from counter_course import RIGHT, counter_exercise, notebook
 
 
 @pytest.fixture(scope="session")
 def exercise(tmp_path_factory: pytest.TempPathFactory) -> Exercise:
-    """Exercise 17.9.1: a counter and a function, three checks, one cell that a person grades."""
-    made = Exercise("17.9.1-counter", "17.9-samples", tmp_path_factory.mktemp("course"))
-    for path in (made.notebook, made.checks, made.source):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    made.source.touch()
-    made.checks.write_text(CHECKS)
-    release = notebook(
-        cell(
-            "code",
-            "from graders.kit import checks_for\n\nSTEP = 1\ncheck = checks_for('17.9.1')",
-            grade_id="setup",
-            solution=False,
-            grade=False,
-            locked=True,
-        ),
-        cell("markdown", "Write a counter."),
-        *(solution(name, stub) for name, stub in STUBS.items()),
-        check_cell("counts-every-call", "check.counts_every_call(Counter)", 2),
-        check_cell("starts-at-zero", "check.starts_at_zero(Counter)", 1),
-        check_cell("doubles-twice", "check.doubles_twice(Counter, double)", 1.5),
-        cell("markdown", "", grade_id="why", solution=True, grade=True, locked=False, points=3),
-        cell("code", "raise RuntimeError('a demo cell is not for graders')"),
-    )
-    made.notebook.write_text(json.dumps(release))
-    return made
+    return counter_exercise(tmp_path_factory.mktemp("course"))
 
 
 @pytest.fixture

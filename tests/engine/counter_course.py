@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
+
+from graders.course import Exercise
 
 CHECKS = '''
 """Checks of a counter that must not go below zero."""
@@ -12,6 +16,16 @@ from hypothesis import strategies as st
 from graders.kit import Check, Mismatch
 
 REFERENCE = "shared.reference_counter"
+
+
+def _returned(history, calls):
+    """What every call returned. A history that is not whole is refused."""
+    for event in history:
+        if event.get("outcome") == "raised":
+            raise Mismatch(expected="a value", observed=str(event.get("error")), at=history.index(event))
+    if len(history) != calls or not all(event.get("outcome") == "returned" for event in history):
+        raise Mismatch(expected=f"{calls} calls that end", observed=f"{len(history)} events")
+    return [event.get("value") for event in history]
 
 
 class CountsEveryCall(Check):
@@ -28,12 +42,10 @@ class CountsEveryCall(Check):
         world.call("value", lambda: counter.value)
 
     def judge(self, scenario, history):
-        if len(history) != scenario["calls"] + 1 or history[-1].get("value") != scenario["calls"]:
-            raise Mismatch(
-                expected=f"{scenario['calls']} after {scenario['calls']} calls",
-                observed=str(history[-1].get("value", history[-1].get("error"))),
-                at=len(history) - 1,
-            )
+        value = _returned(history, scenario["calls"] + 1)[-1]
+        if value != scenario["calls"]:
+            expected = f"{scenario['calls']} after {scenario['calls']} calls"
+            raise Mismatch(expected=expected, observed=str(value), at=len(history) - 1)
 
 
 class StartsAtZero(Check):
@@ -47,8 +59,9 @@ class StartsAtZero(Check):
             world.call("value", lambda: answer().value)
 
     def judge(self, scenario, history):
-        if [event.get("value") for event in history] != [0] * scenario["counters"]:
-            raise Mismatch(expected="0", observed=str(history[0].get("value", history[0].get("error"))), at=0)
+        values = _returned(history, scenario["counters"])
+        if values != [0] * scenario["counters"]:
+            raise Mismatch(expected="0", observed=str(values[0]), at=0)
 
 
 class DoublesTwice(Check):
@@ -63,8 +76,9 @@ class DoublesTwice(Check):
         world.call("add", counter().add)
 
     def judge(self, scenario, history):
-        if history[0].get("value") != 2 * scenario["number"] or len(history) != 2:
-            raise Mismatch(expected=str(2 * scenario["number"]), observed=str(history[0].get("value")), at=0)
+        value = _returned(history, 2)[0]
+        if value != 2 * scenario["number"]:
+            raise Mismatch(expected=str(2 * scenario["number"]), observed=str(value), at=0)
 '''
 
 STUBS = {
@@ -98,3 +112,31 @@ def check_cell(name: str, source: str, points: float) -> dict[str, Any]:
 
 def notebook(*cells: Any) -> dict[str, Any]:
     return {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": list(cells)}
+
+
+def counter_exercise(folder: Path) -> Exercise:
+    """Exercise 17.9.1: a counter and a function, three checks, one cell that a person grades."""
+    made = Exercise("17.9.1-counter", "17.9-samples", folder)
+    for path in (made.notebook, made.checks, made.source):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    made.source.touch()
+    made.checks.write_text(CHECKS)
+    release = notebook(
+        cell(
+            "code",
+            "from graders.kit import checks_for\n\nSTEP = 1\ncheck = checks_for('17.9.1')",
+            grade_id="setup",
+            solution=False,
+            grade=False,
+            locked=True,
+        ),
+        cell("markdown", "Write a counter."),
+        *(solution(name, stub) for name, stub in STUBS.items()),
+        check_cell("counts-every-call", "check.counts_every_call(Counter)", 2),
+        check_cell("starts-at-zero", "check.starts_at_zero(Counter)", 1),
+        check_cell("doubles-twice", "check.doubles_twice(Counter, double)", 1.5),
+        cell("markdown", "", grade_id="why", solution=True, grade=True, locked=False, points=3),
+        cell("code", "raise RuntimeError('a demo cell is not for graders')"),
+    )
+    made.notebook.write_text(json.dumps(release))
+    return made

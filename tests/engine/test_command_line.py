@@ -83,6 +83,15 @@ def test_an_isolation_that_cannot_be_had_is_exit_3(
     assert "--isolation=process" in capsys.readouterr().err
 
 
+def test_without_a_word_the_sandbox_is_used_or_the_request_refused(
+    submitted: Submitted, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = submitted(solution("counter", RIGHT["counter"]))
+    monkeypatch.setenv("PATH", "")
+    assert command_line.main(["grade", "17.9.1", str(path)]) == 3
+    assert capsys.readouterr().err.startswith("Answers cannot be isolated by bubblewrap here")
+
+
 def test_half_characters_in_a_message_can_be_printed(submitted: Submitted, capsys: pytest.CaptureFixture[str]) -> None:
     odd = r"def double(number):" + "\n" + r"    raise KeyError('\ud800')" + "\n"
     path = submitted(solution("counter", RIGHT["counter"]), solution("double", odd))

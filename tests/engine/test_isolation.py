@@ -16,7 +16,7 @@ import pytest
 from counter_course import RIGHT
 
 from graders.course import COURSE_ROOT, Exercise
-from graders.engine import Answer, Engine, IsolationUnavailable, Limits, Verdict
+from graders.engine import Answer, Engine, IsolationUnavailable, Limits, Verdict, grade
 from graders.engine.isolation import BubblewrapIsolation, ProcessIsolation, isolation_named
 
 Graded = Callable[..., Verdict]
@@ -266,6 +266,15 @@ def test_a_warm_process_that_was_lost_is_started_again(isolation: str, exercise:
                 process.kill()
         psutil.wait_procs(descendants(), timeout=60)
         assert engine.grade(exercise, Answer(RIGHT)).score == 4.5
+
+
+def test_without_a_word_answers_are_graded_in_the_sandbox_or_not_at_all(
+    exercise: Exercise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(IsolationUnavailable, match=r"isolated by bubblewrap.*--isolation=process"):
+        grade(exercise, Answer(RIGHT))
+    assert grade(exercise, Answer(RIGHT), isolation="process").isolation == "process"
 
 
 def test_an_isolation_can_be_given_itself(exercise: Exercise) -> None:

@@ -63,6 +63,12 @@ def test_a_finding_names_its_line_once() -> None:
     assert suspicious("x = 1\nimport gc; import gc") == ["line 2 reaches for objects of other code through gc"]
 
 
+def test_very_many_findings_are_cut() -> None:
+    findings = suspicious("import gc\n" * 1000)
+    assert len(findings) < 50
+    assert findings[-1] == f"and {1000 - len(findings) + 1} more places"
+
+
 def test_text_that_is_nested_too_deeply_is_no_obstacle() -> None:
     assert isinstance(suspicious("x = " + "-" * 50_000 + "1"), list)
     assert isinstance(suspicious("x = " + "1 + " * 50_000 + "1"), list)

@@ -69,6 +69,12 @@ def test_nesting_without_end_is_refused() -> None:
             Channel(ours, limit=100_000).receive()
 
 
+def test_memory_addresses_are_left_out(ends: tuple[Channel, socket.socket]) -> None:
+    channel, other = ends
+    Channel(other, limit=100).send(["<A at 0x7f01>", "x\nat 0x10", "flat 0x10", 16])
+    assert channel.receive() == ["<A at 0x…>", "x\nat 0x…", "flat 0x10", 16]
+
+
 def test_an_end_in_the_middle_of_a_message_is_an_end(ends: tuple[Channel, socket.socket]) -> None:
     channel, other = ends
     other.sendall(framed(b"[1, 2]")[:-2])
@@ -90,12 +96,21 @@ def test_a_deadline_holds_for_the_whole_message(ends: tuple[Channel, socket.sock
 
 EVENT = {"t": 0.5, "who": "main", "what": "call", "kind": "note", "value": [1, {"a": None}]}
 RECORDING = {"history": [EVENT], "schedule": {"12": "main"}, "trouble": None}
+
+
+def nested(levels: int) -> Any:
+    """A list in a list in a list, so many of them."""
+    return [nested(levels - 1)] if levels else 0
+
+
 TROUBLE = {"kind": "deadlock", "message": "a waits for b", "where": ["line 3: lock.acquire()"]}
 
 
 def test_recordings_in_the_agreed_form_pass() -> None:
     stopped = {"history": [], "schedule": {}, "trouble": TROUBLE}
     assert checked_recordings([RECORDING, stopped]) == [RECORDING, stopped]
+    deep = RECORDING | {"history": [EVENT | {"value": nested(12)}]}
+    assert checked_recordings([deep]) == [deep]
 
 
 def test_a_trouble_of_an_unknown_kind_is_an_error() -> None:
@@ -138,6 +153,10 @@ def test_a_trouble_of_an_unknown_kind_is_an_error() -> None:
                 {"what": None},
                 {"what": "x" * 10_001},
                 {"kind": ["note"]},
+                {"value": float("inf")},
+                {"value": [{"a": float("nan")}]},
+                {"value": ["x" * 10_001]},
+                {"value": nested(13)},
             )
         ),
     ],

@@ -1,7 +1,7 @@
 # wrong: counts all calls since it closed: there is no window
-# fails: opens-on-slow-calls, window-forgets
-# says: the breaker to open before 25 calls in a row had failed
-# says: all 25 ran, none was rejected
+# fails: window-forgets
+# says: call 6 to be rejected: OPEN since 0 s (2 of the last 3 failed, the
+# says: it ran, at 0 s
 # %% solution="circuit-breaker"
 import threading
 import time
