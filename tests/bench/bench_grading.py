@@ -26,7 +26,7 @@ from graders.course import COURSE_ROOT, Exercise, find
 from graders.engine.batch import ClassFolder
 from graders.source_format import read_answer
 from tests.bench.harness import Table
-from tests.classroom import tiny_course
+from tests.classroom import tiny_class
 
 __all__ = ["tables"]
 
@@ -117,9 +117,9 @@ def _as_the_class_grows(scratch: Path, sizes: Sequence[int]) -> Table:
     first = 0.0
     start = _cost_of_starting(scratch / "alone")
     for size in sizes:
-        folder = tiny_course.make_course(scratch / str(size))
+        folder = tiny_class.make_course(scratch / str(size))
         for number in range(size):
-            tiny_course.hand_in(folder, f"student-{number:04}", f"# answer {number}\n{tiny_course.RIGHT}")
+            tiny_class.hand_in(folder, f"student-{number:04}", f"# answer {number}\n{tiny_class.RIGHT}")
         cost = _grade_tiny(folder)
         each = (cost.cpu - start.cpu) / (size - 1)
         first = first or each
@@ -142,8 +142,8 @@ def _as_the_class_grows(scratch: Path, sizes: Sequence[int]) -> Table:
 
 
 def _cost_of_starting(scratch: Path) -> _Cost:
-    alone = tiny_course.make_course(scratch)
-    tiny_course.hand_in(alone, "student-0000")
+    alone = tiny_class.make_course(scratch)
+    tiny_class.hand_in(alone, "student-0000")
     return _grade_tiny(alone)
 
 

@@ -18,7 +18,7 @@ from graders.engine.gradebook import ClassGradebook
 # Grading processes import the fake grader by its name.
 sys.path.insert(0, str(Path(__file__).parent))
 
-import tiny_course
+import tiny_class
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +35,7 @@ def new_gradebook(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(tmp_path: Path, new_gradebook: Path) -> ClassFolder:
     """An empty class of the tiny course."""
-    folder = tiny_course.make_course(tmp_path / "course")
+    folder = tiny_class.make_course(tmp_path / "course")
     shutil.copy(new_gradebook, folder.gradebook)
     return folder
 
@@ -43,7 +43,7 @@ def folder(tmp_path: Path, new_gradebook: Path) -> ClassFolder:
 @pytest.fixture
 def hand_in(folder: ClassFolder) -> Callable[..., Path]:
     """Hand in one notebook: `hand_in("ada", RIGHT)`."""
-    return partial(tiny_course.hand_in, folder)
+    return partial(tiny_class.hand_in, folder)
 
 
 @pytest.fixture

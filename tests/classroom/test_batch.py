@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from fake_grader import FakeGrader, log_of
-from tiny_course import RIGHT
+from tiny_class import RIGHT
 
 from graders.course import find
 from graders.engine.batch import AlreadyRunning, ClassFolder, GradingPool, Outcome, handed_in

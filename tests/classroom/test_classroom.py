@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from fake_grader import FakeGrader
-from tiny_course import RIGHT, SECTION
+from tiny_class import RIGHT, SECTION
 
 from graders.course import COURSE_ROOT, find
 from graders.engine import classroom

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event
-from tiny_course import SECTION, write_release
+from tiny_class import SECTION, write_release
 
 from graders.course import find
 from graders.engine.batch import ClassFolder

@@ -14,7 +14,7 @@ from typing import Any
 import nbformat
 import pytest
 from nbgrader.api import Gradebook
-from tiny_course import RIGHT, SECTION
+from tiny_class import RIGHT, SECTION
 
 from graders.engine.batch import ClassFolder
 from graders.engine.classroom import grade_class
