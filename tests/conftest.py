@@ -22,6 +22,11 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.update(kernel_environment())
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The browser's driver keeps an event loop in the main thread, where asyncio.run then refuses to work.
+    items.sort(key=lambda item: "browser" in item.path.parent.parts)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("needs"):
         for program in mark.args:

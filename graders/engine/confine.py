@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import re
 import resource
 import signal
 import socket
@@ -75,13 +76,31 @@ def own_file_systems(home: str, disk: int) -> None:
     """
     _call("unshare", _LIBC.unshare(_CLONE_NEWNS))
     _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
+    # A course or an environment that is installed below `home` stays where it is.
+    kept = {path: os.open(path, os.O_PATH) for path in _mounts_below(home)}
     _mount("tmpfs", home, "tmpfs", _MS_NOSUID | _MS_NODEV, f"size={disk},nr_inodes=4096,mode=1777")
+    for path, descriptor in kept.items():
+        source = Path(f"/proc/self/fd/{descriptor}")
+        if source.is_dir():
+            Path(path).mkdir(parents=True, exist_ok=True)
+        else:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).touch()
+        _mount(str(source), path, None, _MS_BIND)
+        os.close(descriptor)
     shared_memory = Path(home, ".shm")
     shared_memory.mkdir()
     shared_memory.chmod(0o1777)
     _mount(str(shared_memory), "/dev/shm", None, _MS_BIND)
     _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
     _loopback_up()
+
+
+def _mounts_below(folder: str) -> list[str]:
+    """Where something is mounted below `folder`, outer mounts first."""
+    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    plain = [re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), point) for point in points]
+    return list(dict.fromkeys(point for point in plain if point.startswith(f"{folder}/")))
 
 
 def become_user(user: int, *, reading: bool) -> None:

@@ -102,6 +102,7 @@ def test_a_whole_exercise_is_not_broken(course: Exercise, capsys: pytest.Capture
         "right answers",
         "wrong answers",
         "checks",
+        "forged records",
     ]
 
 
