@@ -80,12 +80,10 @@ def own_file_systems(home: str, disk: int) -> None:
     kept = {path: os.open(path, os.O_PATH) for path in _mounts_below(home)}
     _mount("tmpfs", home, "tmpfs", _MS_NOSUID | _MS_NODEV, f"size={disk},nr_inodes=4096,mode=1777")
     for path, descriptor in kept.items():
-        source = Path(f"/proc/self/fd/{descriptor}")
-        if source.is_dir():
-            Path(path).mkdir(parents=True, exist_ok=True)
-        else:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            Path(path).touch()
+        source, point = Path(f"/proc/self/fd/{descriptor}"), Path(path)
+        if not point.exists():  # it does where an outer mount is back already
+            point.parent.mkdir(parents=True, exist_ok=True)
+            point.mkdir() if source.is_dir() else point.touch()
         _mount(str(source), path, None, _MS_BIND)
         os.close(descriptor)
     shared_memory = Path(home, ".shm")
