@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import strategies as st
@@ -111,6 +113,32 @@ def test_the_same_seed_gives_the_same_result(seed: int) -> None:
     first, second = (judged(CountsToTheTotal(), StopsAtTwelve, seed=seed) for _ in range(2))
     assert first.card == second.card
     assert first.scenarios == second.scenarios
+
+
+def test_what_is_drawn_does_not_depend_on_the_code_that_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class AnyNumber(CountsToTheTotal):
+        """As above, of a range in which a constant of the program stands out."""
+
+        scenarios = st.integers(0, 10**9)
+
+    def drawn() -> list[int]:
+        seen: list[int] = []
+
+        def drive(scenario: int, plan: Plan):
+            seen.append(scenario)
+            return [{"history": [{"total": 0}], "schedule": {}, "trouble": None}]
+
+        monkeypatch.setattr(AnyNumber, "judge", lambda *_: None)
+        examine(AnyNumber(), drive, seed=4, scale=4)
+        return seen
+
+    before = drawn()
+    (tmp_path / "with_a_constant.py").write_text("LIMIT = 123_456_789\n" * 50)
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("with_a_constant")
+    assert drawn() == before
 
 
 def test_a_lost_update_is_found_and_its_schedule_is_short() -> None:
