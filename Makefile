@@ -18,7 +18,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$python"; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test build course-check autograde feedback bench bench-grading clean setup
+.PHONY: help lab test build course-check autograde feedback services bench bench-grading clean setup
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,9 @@ autograde: setup ## Grade what was handed in under build/submitted; the sample c
 
 feedback: setup ## Write the feedback pages again, with what people have graded
 	@$(RUN) -m graders feedback $(ARGS)
+
+services: setup ## Start real Prometheus and Alertmanager with the course's rules (ARGS="--replay errors-20" for an incident)
+	@$(RUN) -m tools.services $(ARGS)
 
 bench: setup ## Measure the primitives beside the published ones (ARGS="--quick circuit_breaker")
 	@$(RUN) -m tests.bench $(ARGS)

@@ -418,10 +418,9 @@ def _demand_all(steps: list[Step], history: History) -> None:
     if first["refused"]:
         observed = f"{_name(first)}: {_as_rejected(first)}"
         raise Mismatch(expected="a new breaker to let its first call run", observed=observed, at=history.index(first))
-    planned = [[step["states"] for step in steps if step["do"] == "look"], sum(step["do"] == "new" for step in steps)]
-    if [[look["states"] for look in looks], sum("new" in event for event in history)] != planned or len(
-        calls
-    ) != number:
+    planned = [step["states"] for step in steps if step["do"] == "look"], sum(step["do"] == "new" for step in steps)
+    recorded = [look["states"] for look in looks], sum("new" in event for event in history)
+    if recorded != planned or len(calls) != number:
         raise Mismatch(expected=f"a record of {_count(number, 'call')} and of every look", observed="another record")
 
 

@@ -447,8 +447,8 @@ class PermitIsBackBeforeTheOutcome(_BulkheadCheck):
 
     hint = _LEAVING
     scenarios = st.builds(_asking_again, st.integers(1, 2), st.sampled_from(["ok", "ValueError"]))
-    examples = 1
-    interleavings = 24
+    examples = 3
+    interleavings = 36
     always = (_asking_again(1, "ok"), _asking_again(1, "ValueError"))
 
     def judge(self, scenario: dict[str, Any], history: History) -> None:

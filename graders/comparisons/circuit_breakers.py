@@ -18,13 +18,14 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from importlib import metadata
 from typing import Any, ClassVar, cast
 
 from hypothesis import strategies as st
 
-from graders.kit import Check, World, checks_in, examine, play
+from graders.kit import Check, World, checks_in, examine, play_each
 from shared.palette import COLOURS
 from shared.resilience.contracts import BreakerConfig, CircuitOpen, State
 
@@ -149,7 +150,7 @@ def _verdict(check: Check, adapter: type[Adapter]) -> Verdict:
     fitted = _fitted(check, scenarios)
     answer = (adapter, *adapter.code())
     with _dates_follow_the_clock(adapter):
-        result = examine(fitted, lambda scenario, plan: play(fitted, answer, scenario, plan), seed=_SEED, scale=0)
+        result = examine(fitted, partial(play_each, fitted, answer), seed=_SEED, scale=0)
     if result.passed:
         return Verdict(check.id, check.title, HOLDS)
     if result.status != "failed" or result.card is None:

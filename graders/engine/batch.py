@@ -35,25 +35,32 @@ from graders.engine.release import ExerciseBroken, Release
 from graders.engine.verdict import Verdict
 
 __all__ = [
+    "GRADER_FAILED",
+    "WORKER_DIED",
     "AlreadyRunning",
     "ClassFolder",
     "Grader",
     "GradingPool",
     "Handed",
     "Outcome",
+    "Pool",
     "Verdicts",
     "default_grader",
     "graded_path",
+    "grounds",
     "handed_in",
+    "machinery",
+    "once_each",
     "publish",
+    "without_verdict",
     "write_atomically",
 ]
 
-_GRADER_FAILED = "The grader itself stopped on this notebook ({}). Its classmates are not affected; please report it."
-_WORKER_DIED = (
+GRADER_FAILED = "The grader itself stopped on this notebook ({}). Its classmates are not affected; please report it."
+WORKER_DIED = (
     "The grading process died on this notebook twice ({}). Its classmates are not affected; look at it by hand."
 )
-_INSTRUCTORS_SIDE = {"batch", "classroom", "feedback", "gradebook", "nbgrader_plugins"}
+_INSTRUCTORS_SIDE = {"batch", "classroom", "cluster", "feedback", "gradebook", "nbgrader_plugins"}
 """Modules beside this one that no verdict follows from."""
 
 
@@ -63,6 +70,17 @@ class Grader(Protocol):
     def grade(self, exercise: Exercise, answer: Answer, *, seed: int) -> Verdict: ...
 
     def close(self) -> None: ...
+
+
+class Pool(Protocol):
+    """What grades a class; `GradingPool` does it on this machine. A context manager, for one thread."""
+
+    def grade(self, handed: Iterable[Handed]) -> Iterator[Outcome]:
+        """One settled outcome for each notebook, known verdicts first. Equal answers are graded once."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None: ...
 
 
 class AlreadyRunning(Exception):
@@ -178,11 +196,15 @@ class Verdicts:
         self._isolation = isolation
         self._grounds: dict[Exercise, str] = {}
 
+    def grounds(self, exercise: Exercise) -> str:
+        """See `grounds`; as they were when they were first asked for."""
+        if exercise not in self._grounds:
+            self._grounds[exercise] = grounds(exercise, self._folder.seed(exercise), self._isolation)
+        return self._grounds[exercise]
+
     def key(self, exercise: Exercise, answer: Answer) -> str:
         """The name of everything that this answer's verdict follows from."""
-        if exercise not in self._grounds:
-            self._grounds[exercise] = _grounds(exercise, self._folder.seed(exercise), self._isolation)
-        return _digest(self._grounds[exercise], json.dumps([dict(answer.cells), list(answer.flags)], sort_keys=True))
+        return _digest(self.grounds(exercise), json.dumps([dict(answer.cells), list(answer.flags)], sort_keys=True))
 
     def load(self, exercise: Exercise, key: str) -> Verdict | None:
         """The verdict under that key; None where there is none, or something else has damaged its file."""
@@ -197,6 +219,37 @@ class Verdicts:
 
     def _path(self, exercise: Exercise, key: str) -> Path:
         return self._folder.verdicts / exercise.slug / f"{key}.json"
+
+
+def grounds(exercise: Exercise, seed: int, isolation: str) -> str:
+    """A digest of what all verdicts of an exercise follow from: its release, its checks, how they judge, what is drawn.
+
+    Raises ExerciseBroken.
+    """
+    release = Release.load(exercise)
+    trusted = [
+        exercise.slug,
+        seed,
+        isolation,
+        release.setup,
+        release.stubs,
+        [[test.id, test.source, test.points] for test in release.tests],
+        platform.python_version(),
+        version("hypothesis"),
+    ]
+    return _digest(json.dumps(trusted), exercise.checks.read_text(encoding="utf-8"), machinery())
+
+
+def machinery() -> str:
+    """A digest of what judges every exercise, as it is on the disk now."""
+    engine = Path(__file__).parent
+    judges = [
+        *(path for path in engine.glob("*.py") if path.stem not in _INSTRUCTORS_SIDE),
+        *(engine.parent / "kit").glob("*.py"),
+        *(COURSE_ROOT / "shared" / "simulation").glob("*.py"),
+        *(COURSE_ROOT / "shared").glob("*/contracts.py"),
+    ]
+    return _digest(*(path.read_text(encoding="utf-8") for path in sorted(judges)))
 
 
 def handed_in(folder: ClassFolder, sections: Iterable[str] = (), students: Iterable[str] = ()) -> list[Handed]:
@@ -222,6 +275,33 @@ def default_grader(isolation: str) -> Grader:
     from graders.engine.examiner import Engine
 
     return Engine(isolation=isolation)
+
+
+def once_each(
+    handed: Iterable[Handed],
+    look_up: Callable[[Iterable[Handed]], Iterator[Outcome]],
+    grade: Callable[[Iterable[Handed]], Iterator[Outcome]],
+) -> Iterator[Outcome]:
+    """Settle each notebook: by its verdict where there is one, else by grading one of those that are equal.
+
+    `look_up` settles what has a verdict or cannot have one; `grade` settles all that it is given.
+    """
+    waiting: dict[tuple[str, str], list[Handed]] = {}
+    for outcome in look_up(handed):
+        if outcome.is_settled:
+            yield outcome
+        else:
+            waiting.setdefault((outcome.handed.exercise.slug, outcome.key), []).append(outcome.handed)
+    twins: list[Handed] = []
+    for outcome in grade([same[0] for same in waiting.values()]):
+        yield outcome
+        # A notebook that was handed in again meanwhile has another key, and nobody waits under it.
+        twins += waiting.get((outcome.handed.exercise.slug, outcome.key), [])[1:] if outcome.verdict else []
+    # A grader that fails on one of equal answers says so for each of them.
+    settled = {id(twin) for twin in twins}
+    rest = [twin for same in waiting.values() for twin in same[1:] if id(twin) not in settled]
+    yield from look_up(twins)
+    yield from grade(rest)
 
 
 class GradingPool:
@@ -269,21 +349,11 @@ class GradingPool:
 
         Raises IsolationUnavailable or ExerciseBroken where no notebook of the exercise can be graded.
         """
-        waiting: dict[tuple[str, str], list[Handed]] = {}
-        for outcome in self._run(_look_up, handed):
-            if outcome.is_settled:
-                yield outcome
-            else:
-                waiting.setdefault((outcome.handed.exercise.slug, outcome.key), []).append(outcome.handed)
-        twins: list[Handed] = []
-        for outcome in self._run(_grade, [same[0] for same in waiting.values()]):
-            yield outcome
-            twins += waiting[outcome.handed.exercise.slug, outcome.key][1:] if outcome.verdict else []
-        # A grader that fails on one of equal answers says so for each of them.
-        settled = {id(twin) for twin in twins}
-        rest = [twin for same in waiting.values() for twin in same[1:] if id(twin) not in settled]
-        yield from self._run(_look_up, twins)
-        yield from self._run(_grade, rest)
+        return once_each(handed, self.look_up, lambda rest: self._run(_grade, rest))
+
+    def look_up(self, handed: Iterable[Handed]) -> Iterator[Outcome]:
+        """Settle each notebook that can be without grading it; the others come back without marks."""
+        return self._run(_look_up, handed)
 
     def _run(self, task: Callable[[Handed], Outcome], handed: Iterable[Handed]) -> Iterator[Outcome]:
         waiting = deque(handed)
@@ -307,7 +377,7 @@ class GradingPool:
                 yield self._submit(task, one).result()
             except BrokenProcessPool:
                 self._drop_pool()
-                yield _without_verdict(self._folder, one, _WORKER_DIED.format(one.path.name))
+                yield without_verdict(self._folder, one, WORKER_DIED.format(one.path.name))
 
     def _submit(self, task: Callable[[Handed], Outcome], handed: Handed) -> Future[Outcome]:
         for _ in range(2):
@@ -387,12 +457,12 @@ def _settled(handed: Handed, *, may_grade: bool) -> Outcome:
     try:
         return _outcome(handed, may_grade)
     except BadAnswer as refusal:
-        return _without_verdict(_worker.folder, handed, str(refusal))
+        return without_verdict(_worker.folder, handed, str(refusal))
     except (IsolationUnavailable, ExerciseBroken):
         raise  # nothing that a learner can cause, and true of every other notebook too
     except Exception as error:
         _worker.close()
-        return _without_verdict(_worker.folder, handed, _GRADER_FAILED.format(f"{type(error).__name__}: {error}"))
+        return without_verdict(_worker.folder, handed, GRADER_FAILED.format(f"{type(error).__name__}: {error}"))
 
 
 def _outcome(handed: Handed, may_grade: bool) -> Outcome:
@@ -430,7 +500,7 @@ def publish(folder: ClassFolder, outcome: Outcome) -> None:
         os.replace(outcome.draft, graded_path(folder, outcome.handed))
 
 
-def _without_verdict(folder: ClassFolder, handed: Handed, problem: str) -> Outcome:
+def without_verdict(folder: ClassFolder, handed: Handed, problem: str) -> Outcome:
     marks, draft = _hand_back(folder, handed, {}, problem=problem)
     return Outcome(handed, marks=marks, problem=problem, draft=draft)
 
@@ -473,31 +543,6 @@ def write_atomically(path: Path, text: str, *, durable: bool = False) -> None:
             os.fsync(directory)
         finally:
             os.close(directory)
-
-
-def _grounds(exercise: Exercise, seed: int, isolation: str) -> str:
-    """What all verdicts of an exercise follow from: its checks, how they judge, and the scenarios that are drawn."""
-    release = Release.load(exercise)
-    engine = Path(__file__).parent
-    judges = [
-        exercise.checks,
-        *(path for path in engine.glob("*.py") if path.stem not in _INSTRUCTORS_SIDE),
-        *(engine.parent / "kit").glob("*.py"),
-        *(COURSE_ROOT / "shared" / "simulation").glob("*.py"),
-        *(COURSE_ROOT / "shared").glob("*/contracts.py"),
-    ]
-    trusted = [
-        exercise.slug,
-        seed,
-        isolation,
-        release.setup,
-        release.stubs,
-        [[test.id, test.source, test.points] for test in release.tests],
-    ]
-    return _digest(
-        json.dumps([*trusted, platform.python_version(), version("hypothesis")]),
-        *(path.read_text(encoding="utf-8") for path in sorted(judges)),
-    )
 
 
 def _cores() -> int:

@@ -6,6 +6,7 @@ The gradebook is written here, by one process; stopping this at any point and ru
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import sys
 import time
@@ -25,12 +26,14 @@ from graders.engine.batch import (
     GradingPool,
     Handed,
     Outcome,
+    Pool,
     Verdicts,
     default_grader,
     handed_in,
     publish,
     write_atomically,
 )
+from graders.engine.cluster import ClusterPool, ClusterUnavailable
 from graders.engine.feedback import GradedNotebook, feedback_page, named_verdict
 from graders.engine.isolation import DEFAULT_ISOLATION, ISOLATIONS, IsolationUnavailable
 from graders.engine.release import ExerciseBroken
@@ -75,8 +78,13 @@ def register(subparsers: Any) -> None:
     grading.add_argument(
         "--student", action="append", default=[], metavar="ID", help="only this learner (may be repeated)"
     )
-    grading.add_argument(
-        "--workers", type=_positive, metavar="N", help="grading processes (default: one for each core)"
+    where = grading.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=_positive, metavar="N", help="grading processes (default: one for each core)")
+    where.add_argument(
+        "--scheduler",
+        type=_scheduler,
+        metavar="tcp://HOST:PORT",
+        help="grade on the workers of this Dask scheduler (docs/grading-on-a-cluster.md)",
     )
     grading.add_argument("--isolation", choices=ISOLATIONS, default=DEFAULT_ISOLATION, help="how answers are set apart")
 
@@ -143,6 +151,7 @@ def _grade(options: argparse.Namespace, folder: ClassFolder, sections: Collectio
         students=options.student,
         isolation=options.isolation,
         workers=options.workers,
+        pool=ClusterPool(folder, options.scheduler, isolation=options.isolation) if options.scheduler else None,
         console=Console(stderr=True),
     )
     if not report.outcomes and not report.notices:
@@ -207,12 +216,14 @@ def grade_class(
     isolation: str = DEFAULT_ISOLATION,
     workers: int | None = None,
     make_grader: Callable[[str], Grader] = default_grader,
+    pool: Pool | None = None,
     console: Console | None = None,
 ) -> Report:
     """Grade what was handed in, write the gradebook and the feedback pages. All sections and students if none is named.
 
-    Progress is drawn on `console` where that is a terminal. Raises AlreadyRunning, ExerciseBroken or
-    IsolationUnavailable; what was graded before is kept.
+    `pool` grades; without one, processes of this machine do, as `isolation`, `workers` and `make_grader` say.
+    Progress is drawn on `console` where that is a terminal. Raises AlreadyRunning, ExerciseBroken, IsolationUnavailable
+    or ClusterUnavailable; what was graded before is kept.
     """
     began = time.monotonic()
     report = Report()
@@ -222,10 +233,10 @@ def grade_class(
         return report
     with (
         folder.locked(),
-        GradingPool(folder, isolation=isolation, workers=workers, make_grader=make_grader) as pool,
+        pool or GradingPool(folder, isolation=isolation, workers=workers, make_grader=make_grader) as grading,
         _Scribe(_Bookkeeper(folder, handed, empty, students, report)) as scribe,
     ):
-        for outcome in _with_progress(pool.grade(handed), len(handed), console):
+        for outcome in _with_progress(grading.grade(handed), len(handed), console):
             report.outcomes.append(outcome)
             scribe.tell(outcome)
     report.outcomes.sort(key=lambda outcome: (outcome.handed.student, outcome.handed.exercise))
@@ -511,6 +522,12 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _scheduler(text: str) -> str:
+    if not re.fullmatch(r"(tcp|tls)://[^/\s]+:\d+", text):
+        raise argparse.ArgumentTypeError(f"{text} is no address of a scheduler, such as tcp://10.0.0.1:8786")
+    return text
+
+
 def _stopping_in_words(
     command: Callable[[argparse.Namespace, ClassFolder], int],
 ) -> Callable[[argparse.Namespace], int]:
@@ -520,7 +537,7 @@ def _stopping_in_words(
         except AlreadyRunning as error:
             print(error, file=sys.stderr)
             return BAD_REQUEST
-        except (ExerciseBroken, IsolationUnavailable) as error:
+        except (ClusterUnavailable, ExerciseBroken, IsolationUnavailable) as error:
             print(error, file=sys.stderr)
             return NOT_POSSIBLE
         except KeyboardInterrupt:

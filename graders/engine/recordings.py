@@ -20,10 +20,12 @@ class BadRecording(Exception):
     """It is no recording. The text says what is wrong."""
 
 
-def checked_recordings(value: Any) -> list[Recording]:
-    """The recordings in a reply. Raises BadRecording."""
-    _expect(isinstance(value, list) and 0 < len(value) <= _RECORDINGS, "a list of recordings")
-    return [_recording(item) for item in value]
+def checked_recordings(value: Any, scenarios: int) -> list[list[Recording]]:
+    """The recordings in a reply: those of each of the `scenarios`, or of the first few. Raises BadRecording."""
+    _expect(isinstance(value, list) and 0 < len(value) <= scenarios, "the recordings of each scenario")
+    for recordings in value:
+        _expect(isinstance(recordings, list) and 0 < len(recordings) <= _RECORDINGS, "a list of recordings")
+    return [[_recording(item) for item in recordings] for recordings in value]
 
 
 def _recording(value: Any) -> Recording:

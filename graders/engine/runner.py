@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 from graders.engine.pristine import Pristine
 from graders.engine.wire import Channel, Closed
-from graders.kit import Check, Plan, Recording, checks_in, play
+from graders.kit import Check, Plan, Recording, checks_in, play_each
 
 __all__ = ["ChecksElsewhere", "Withheld", "driver_module", "enter", "imports_of"]
 
@@ -152,10 +152,11 @@ def _driven(request: dict[str, Any], namespace: dict[str, Any], checks: dict[str
     plan = request["plan"]
     if plan["schedule"] is not None:
         plan["schedule"] = {int(step): thread for step, thread in plan["schedule"].items()}
-    recordings = play(
-        checks[request["check"]], answers if len(answers) > 1 else answers[0], request["scenario"], Plan(**plan)
-    )
-    return {"out_of_memory": True} if any(map(_ran_out_of_memory, recordings)) else {"recordings": recordings}
+    answer = answers if len(answers) > 1 else answers[0]
+    played = play_each(checks[request["check"]], answer, request["scenarios"], Plan(**plan))
+    if any(_ran_out_of_memory(recording) for recordings in played for recording in recordings):
+        return {"out_of_memory": True}
+    return {"recordings": played}
 
 
 def _ran_out_of_memory(recording: Recording) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from graders.engine.answer import Answer
@@ -49,24 +50,24 @@ class Session:
         return f"nothing is written yet in {_listed(self._unanswered)}"
 
     def driver(self, check: Check, names: tuple[str, ...]) -> Driver:
-        """What drives the objects with these names through scenarios of one check. It raises RunnerLost."""
+        """What drives the objects with these names through scenarios of one check."""
         self._check_began = time.monotonic()
         deadline = self._check_began + self._budget * self._warm.limits.wall_factor
 
-        def drive(scenario: Scenario, plan: Plan) -> list[Recording]:
+        def drive(scenarios: Sequence[Scenario], plan: Plan) -> list[list[Recording]]:
             runner = self._ready_for(check)
             request = {
                 "op": "drive",
                 "check": check.id,
                 "answers": names,
-                "scenario": scenario,
+                "scenarios": list(scenarios),
                 "plan": {"seed": plan.seed, "schedules": plan.schedules, "schedule": plan.schedule},
             }
             reply = self._asked(runner, request, deadline)
             if (missing := reply.get("missing")) in names:
                 raise self._without(missing)
             try:
-                return checked_recordings(reply.get("recordings"))
+                return checked_recordings(reply.get("recordings"), len(scenarios))
             except BadRecording as error:
                 raise self._lost(runner, "refused", f"what your code sent back is {error}") from None
 

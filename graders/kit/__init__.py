@@ -4,7 +4,7 @@ from graders.kit.card import Card
 from graders.kit.check import Check, Event, History, Mismatch, Scenario, checks_in
 from graders.kit.examine import Driver, Result, RunnerLost, examine
 from graders.kit.notebook import CheckFailed, Checks, checks_for
-from graders.kit.play import Plan, Recording, Trouble, play
+from graders.kit.play import Plan, Recording, Trouble, play, play_each
 from graders.kit.world import World
 
 __all__ = [
@@ -27,4 +27,5 @@ __all__ = [
     "checks_in",
     "examine",
     "play",
+    "play_each",
 ]

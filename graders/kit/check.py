@@ -75,7 +75,7 @@ class Check:
     @property
     def id(self) -> str:
         """The grade id of its test cell: the class name in kebab-case."""
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", type(self).__name__).lower()
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", type(self).__name__).lower()
 
     @property
     def attribute(self) -> str:

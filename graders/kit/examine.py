@@ -6,9 +6,10 @@ It never touches an answer: `drive` is a function from plain data to plain data,
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import hypothesis
@@ -21,9 +22,12 @@ from shared import simulation
 
 __all__ = ["Driver", "Result", "RunnerLost", "examine"]
 
-Driver = Callable[[Scenario, Plan], Sequence[Recording]]
+Driver = Callable[[Sequence[Scenario], Plan], Sequence[Sequence[Recording]]]
+"""Drives an answer through scenarios; the recordings of each, or of the first few of them. It raises RunnerLost."""
 
 _SHRINK_RUNS = 150
+_TOGETHER = 32
+"""The most scenarios that are driven before the first of them is judged."""
 _TROUBLE_WORDS = {
     "deadlock": "every call to end",
     "livelock": "every call to end",
@@ -83,54 +87,83 @@ def examine(check: Check, drive: Driver, *, seed: int = 0, scale: float = 1.0) -
     check without interleavings. The same seed gives the same result. Stops at the first failure and shrinks it. A
     RunnerLost becomes a Result with its status.
     """
-    tried = 0
+    # Interleaved scenarios are few and dear; their schedules come from the seed as it is.
+    examples = check.examples if check.interleavings else max(1, round(check.examples * scale))
+    trial = _Trial(check, drive, seed)
     try:
-        for scenario in check.always:
-            tried += 1
-            if finding := _judged(check, drive, scenario, seed):
-                break
-        else:
-            # Interleaved scenarios are few and dear; their schedules come from the seed as it is.
-            examples = check.examples if check.interleavings else max(1, round(check.examples * scale))
-            finding, drawn = _searched(check, drive, seed, examples)
-            tried += drawn
+        finding = trial.first_finding(check.always)
         if finding is None:
-            return Result(check, "passed", scenarios=tried)
+            finding = trial.first_finding(_drawn(check, seed, examples))
+            if finding is None:
+                return Result(check, "passed", scenarios=trial.tried)
+            if finding.status != "unanswered":
+                finding = _shrunk(trial, finding, examples)
         finding = _with_shortest_schedule(check, drive, finding)
     except RunnerLost as lost:
         card = Card(check.id, check.title, observed=str(lost), hint=check.hint)
-        return Result(check, lost.status, card, tried)
-    return Result(check, finding.status, _card(check, finding), tried)
+        return Result(check, lost.status, card, trial.tried)
+    return Result(check, finding.status, _card(check, finding), trial.tried)
 
 
-def _searched(check: Check, drive: Driver, seed: int, examples: int) -> tuple[_Finding | None, int]:
-    best: _Finding | None = None
-    tried = 0
-    shrinks_left = max(1, _SHRINK_RUNS // max(1, check.interleavings))
-    lost: RunnerLost | None = None
+@dataclass
+class _Trial:
+    """One check on the answer behind `drive`. `passed` are the scenarios, as JSON, that it has come through."""
+
+    check: Check
+    drive: Driver
+    seed: int
+    tried: int = 0
+    passed: set[str] = field(default_factory=set)
+
+    def first_finding(self, scenarios: Sequence[Scenario]) -> _Finding | None:
+        """What the first scenario that fails shows. The scenarios are driven in groups, small ones first."""
+        plan = Plan(seed=self.seed, schedules=self.check.interleavings)
+        ahead, together = list(scenarios), 1
+        while ahead:
+            group = ahead[:together]
+            driven = self.drive(group, plan)
+            for scenario, recordings in zip(group, driven, strict=False):
+                self.tried += 1
+                for recording in recordings:
+                    if finding := _finding(self.check, scenario, recording):
+                        return finding
+                self.passed.add(json.dumps(scenario))
+            del ahead[: len(driven)]
+            # Of interleaved scenarios each is a group: one is driven under many schedules.
+            together = 1 if self.check.interleavings else min(2 * together, _TOGETHER)
+        return None
+
+
+@functools.lru_cache(maxsize=256)
+def _drawn(check: Check, seed: int, examples: int) -> tuple[Scenario, ...]:
+    """The scenarios that `seed` draws. Kept: a whole class is graded on the same ones."""
+    drawn: list[Scenario] = []
+    _search(check, seed, examples, drawn.append)
+    return tuple(drawn)
+
+
+def _shrunk(trial: _Trial, finding: _Finding, examples: int) -> _Finding:
+    """The smallest scenario that fails in the same way, of those that Hypothesis makes out of this one."""
+    best = finding
+    shrinks_left = max(1, _SHRINK_RUNS // max(1, trial.check.interleavings))
 
     def refuted(scenario: Scenario) -> bool:
-        nonlocal best, tried, shrinks_left, lost
-        if best is not None:
-            if json.dumps(scenario) == best.size[1]:
-                return True
-            if shrinks_left == 0 or best.status == "unanswered":
-                return False
-            shrinks_left -= 1
-        tried += 1
-        try:
-            finding = _judged(check, drive, scenario, seed)
-        except RunnerLost as error:
-            if best is not None:
-                shrinks_left = 0
-                return False
-            # Hypothesis would take it for one more failing scenario and go on; an interrupt it lets through.
-            lost = error
-            raise KeyboardInterrupt from error
-        if finding is None:
+        nonlocal best, shrinks_left
+        drawn = json.dumps(scenario)
+        if drawn == best.size[1]:
+            return True
+        if shrinks_left == 0 or drawn in trial.passed:
             return False
-        if best is None or (finding.size < best.size and finding.status == best.status):
-            best = finding
+        shrinks_left -= 1
+        try:
+            found = trial.first_finding([scenario])
+        except RunnerLost:
+            shrinks_left = 0
+            return False  # what was found stands
+        if found is None or found.status != best.status:
+            return False
+        if found.size < best.size:
+            best = found
         return True
 
     def holds(scenario: Scenario) -> None:
@@ -138,29 +171,30 @@ def _searched(check: Check, drive: Driver, seed: int, examples: int) -> tuple[_F
         if refuted(scenario):
             raise _Refuted
 
-    search = hypothesis.seed(seed)(
-        hypothesis.settings(
-            max_examples=examples,
-            database=None,
-            deadline=None,
-            derandomize=False,
-            report_multiple_bugs=False,
-            print_blob=False,
-            verbosity=hypothesis.Verbosity.quiet,
-            phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
-            suppress_health_check=list(hypothesis.HealthCheck),
-        )(hypothesis.given(check.scenarios)(holds))
+    with contextlib.suppress(_Refuted, hypothesis.errors.Flaky):
+        _search(trial.check, trial.seed, examples, holds)
+    return best
+
+
+def _search(check: Check, seed: int, examples: int, holds: Callable[[Scenario], object]) -> None:
+    """Draw scenarios for `holds`; where it raises, make them smaller."""
+    settings = hypothesis.settings(
+        max_examples=examples,
+        database=None,
+        deadline=None,
+        derandomize=False,
+        report_multiple_bugs=False,
+        print_blob=False,
+        verbosity=hypothesis.Verbosity.quiet,
+        phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
+        suppress_health_check=list(hypothesis.HealthCheck),
     )
-    try:
-        with _drawn_from_the_seed_alone():
-            search()
-    except (_Refuted, hypothesis.errors.Flaky):
-        pass
-    except KeyboardInterrupt:
-        if lost:
-            raise lost from None
-        raise
-    return best, tried
+
+    def body(scenario: Scenario) -> None:
+        holds(scenario)
+
+    with _drawn_from_the_seed_alone():
+        hypothesis.seed(seed)(settings(hypothesis.given(check.scenarios)(body)))()
 
 
 @contextlib.contextmanager
@@ -177,14 +211,6 @@ def _drawn_from_the_seed_alone() -> Iterator[None]:
     finally:
         providers._get_local_constants = usual
         providers.CONSTANTS_CACHE.cache.clear()
-
-
-def _judged(check: Check, drive: Driver, scenario: Scenario, seed: int) -> _Finding | None:
-    plan = Plan(seed=seed, schedules=check.interleavings)
-    for recording in drive(scenario, plan):
-        if finding := _finding(check, scenario, recording):
-            return finding
-    return None
 
 
 def _finding(check: Check, scenario: Scenario, recording: Recording) -> _Finding | None:
@@ -221,7 +247,7 @@ def _with_shortest_schedule(check: Check, drive: Driver, finding: _Finding) -> _
     def fails(schedule: dict[int, str]) -> bool:
         nonlocal best
         try:
-            recordings = drive(finding.scenario, Plan(schedule=schedule))
+            recordings = drive([finding.scenario], Plan(schedule=schedule))[0]
         except RunnerLost:
             return False  # what was found stands, with the schedule that found it
         for recording in recordings:

@@ -5,6 +5,7 @@ A check that holds prints one line; one that fails shows its card and raises, so
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
@@ -67,9 +68,9 @@ def checks_for(exercise: str) -> Checks:
 
 def _run_here(check: Check, answer: Any) -> None:
     from graders.kit.examine import examine
-    from graders.kit.play import play
+    from graders.kit.play import play_each
 
-    result = examine(check, lambda scenario, plan: play(check, answer, scenario, plan), seed=_SEED)
+    result = examine(check, functools.partial(play_each, check, answer), seed=_SEED)
     if result.passed:
         print(f"✓ {check.title}")
         return

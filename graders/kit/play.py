@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import linecache
 import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -16,7 +17,10 @@ from graders.kit.world import World, text
 from shared import simulation
 from shared.simulation.wording import is_library
 
-__all__ = ["Plan", "Recording", "Trouble", "play"]
+__all__ = ["Plan", "Recording", "Trouble", "play", "play_each"]
+
+_ENOUGH_EVENTS = 5_000
+"""After which a reply is sent: a message stays far below its limit."""
 
 
 @dataclass(frozen=True)
@@ -46,33 +50,58 @@ class Recording(TypedDict):
 
 def play(check: Check, answer: Any, scenario: Scenario, plan: Plan = Plan()) -> list[Recording]:
     """Drive `answer` through `scenario`; one recording per distinct history, in the order of their discovery."""
-    if plan.schedule is not None:
-        return [_run(check, answer, scenario, schedule=plan.schedule)]
-    if not check.interleavings:
-        return [_run(check, answer, scenario)]
-    recordings: dict[str, Recording] = {}
-    for strategy in simulation.strategies(plan.seed, plan.schedules):
-        recording = _run(check, answer, scenario, strategy=strategy)
-        recordings.setdefault(json.dumps([recording["history"], recording["trouble"]]), recording)
-    return list(recordings.values())
+    return play_each(check, answer, [scenario], plan)[0]
 
 
-def _run(check: Check, answer: Any, scenario: Scenario, **schedule: Any) -> Recording:
-    scenario = json.loads(json.dumps(scenario))
+def play_each(
+    check: Check, answer: Any, scenarios: Sequence[Scenario], plan: Plan = Plan()
+) -> list[list[Recording]]:
+    """Drive `answer` through each of `scenarios` (at least one), until there is enough to judge.
+
+    The list may be shorter than `scenarios`: it ends with the first trouble, or where it has grown long.
+    """
+    text = ""
     world: World | None = None
 
     def program() -> None:
         nonlocal world
+        scenario = json.loads(text)
         world = World()
         check.drive(answer, scenario, world)
 
+    def recorded(**how: Any) -> Recording:
+        nonlocal world
+        world = None
+        outcome = run_once(**how)
+        return Recording(
+            history=world.history if world else [],
+            schedule={str(step): thread for step, thread in outcome.schedule.items()},
+            trouble=_trouble(outcome.failure),
+        )
+
+    played: list[list[Recording]] = []
+    events = 0
     answers = answer if isinstance(answer, tuple) else (answer,)
-    outcome = simulation.run(program, answer=answers, preempt=bool(check.interleavings), **schedule)
-    return Recording(
-        history=world.history if world else [],
-        schedule={str(step): thread for step, thread in outcome.schedule.items()},
-        trouble=_trouble(outcome.failure),
-    )
+    with simulation.series(program, answer=answers, preempt=bool(check.interleavings)) as run_once:
+        for scenario in scenarios:
+            text = json.dumps(scenario)
+            played.append(_under(plan, bool(check.interleavings), recorded))
+            events += sum(len(recording["history"]) for recording in played[-1])
+            if events > _ENOUGH_EVENTS or any(recording["trouble"] for recording in played[-1]):
+                break
+    return played
+
+
+def _under(plan: Plan, explores: bool, recorded: Callable[..., Recording]) -> list[Recording]:
+    if plan.schedule is not None:
+        return [recorded(schedule=plan.schedule)]
+    if not explores:
+        return [recorded()]
+    recordings: dict[str, Recording] = {}
+    for strategy in simulation.strategies(plan.seed, plan.schedules):
+        recording = recorded(strategy=strategy)
+        recordings.setdefault(json.dumps([recording["history"], recording["trouble"]]), recording)
+    return list(recordings.values())
 
 
 def _trouble(failure: simulation.Failure | None) -> Trouble | None:

@@ -3,8 +3,9 @@
 Invariant: a wait is begun only where a further try follows it, and ends before the deadline. So the last error is
 raised as soon as nothing more will be tried, and it is the very exception of the last try.
 
-The jitters are those of Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015). The budget is Envoy's
-and failsafe-go's: 20 % of the active calls, and 3, may be retrying. It differs from much that is published in that:
+The jitters are those of Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015). The budget is like
+Envoy's, with its numbers: 20 % of the active calls, and 3 more, may be retrying (Envoy takes the larger of the two).
+It differs from much that is published in that:
 
 - a wait is drawn from the capped range, never capped after the draw: at `max_delay` the jitter is still all there
   (tenacity's `wait_exponential_jitter` and Go ports that add jitter on top lose it, or exceed their maximum);

@@ -15,7 +15,7 @@ import threading
 import warnings
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from shared.simulation.outcomes import Deadlock, Failure, Outcome, Schedule, Stuck, Switch
 from shared.simulation.patches import Patches, forget_executor_threads
@@ -30,6 +30,21 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _one_at_a_time = threading.RLock()
+
+
+class RunOnce(Protocol):
+    """Runs the program of a `series` once more; the options are those of `run`."""
+
+    def __call__(
+        self,
+        *,
+        schedule: Schedule | None = None,
+        strategy: Strategy | None = None,
+        max_steps: int = MAX_STEPS,
+        start: float = 0.0,
+        thread_errors: bool = False,
+        leaks: bool = False,
+    ) -> Outcome: ...
 
 
 def run(
@@ -55,9 +70,8 @@ def run(
     Never raises what the program raises: see `Outcome.failure`. Runs of several threads wait for one another. The
     module `random` starts every run in the same state.
     """
-    with _environment((program,), tuple(answer), preempt) as environment:
-        return environment.run(
-            program,
+    with series(program, answer=answer, preempt=preempt) as run_once:
+        return run_once(
             schedule=schedule,
             strategy=strategy,
             max_steps=max_steps,
@@ -65,6 +79,13 @@ def run(
             thread_errors=thread_errors,
             leaks=leaks,
         )
+
+
+@contextlib.contextmanager
+def series(program: Callable[[], Any], *, answer: Iterable[Any] = (), preempt: bool = True) -> Iterator[RunOnce]:
+    """Like `run`, for many runs of one program, which starts afresh each time: what controls it is set up once."""
+    with _environment((program,), tuple(answer), preempt) as environment:
+        yield functools.partial(environment.run, program)
 
 
 class VirtualTime:

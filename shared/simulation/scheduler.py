@@ -12,6 +12,7 @@ import contextvars
 import ctypes
 import heapq
 import itertools
+import math
 import sys
 import threading
 import time
@@ -130,6 +131,8 @@ class Scheduler:
         self.next_pool_number = itertools.count().__next__
         self._schedule = schedule
         self._strategy = strategy
+        # The least weight at which anything but going on can be chosen. Hot: every opcode that matters asks.
+        self._heeds = 0 if schedule is not None else math.inf if strategy is None else strategy.attention
         self._drain = drain
         self._drain_until: int | None = None
         self._instrument = instrument
@@ -199,6 +202,8 @@ class Scheduler:
                 self.give_way(me)
                 return
             self._slice += 1
+            if weight < self._heeds:
+                return
             chosen = self._choose(me, weight)
             if chosen is not me:
                 self._hold_back(me)

@@ -376,15 +376,18 @@ half_dead()
 # | here | resilience4j (Java) | Polly (C#) | gobreaker (Go) | Envoy |
 # |---|---|---|---|---|
 # | `error_rate` | `failureRateThreshold` | `FailureRatio` | your `ReadyToTrip` | outlier detection `failure_percentage_threshold` |
-# | `slow_call_rate`, `_threshold` | `slowCallRateThreshold`, `slowCallDurationThreshold` | — (put a timeout inside) | — | — (timeouts count as 5xx) |
-# | `window_size` | `slidingWindowSize` | `SamplingDuration` (time, not calls) | `Interval` | `interval` |
+# | `slow_call_rate`, `_threshold` | `slowCallRateThreshold`, `slowCallDurationThreshold` | — (put a timeout inside) | — (the same) | — (a timeout counts as a 5xx) |
+# | `window_size` | `slidingWindowSize`, in calls or in seconds | `SamplingDuration` (time) | `Interval` (time; counts start anew) | `interval` (time) |
 # | `min_calls_to_open` | `minimumNumberOfCalls` | `MinimumThroughput` | your `ReadyToTrip` | `failure_percentage_request_volume` |
 # | `wait_duration` | `waitDurationInOpenState` | `BreakDuration` | `Timeout` | `base_ejection_time`, longer each time |
-# | `permitted_calls_in_half_open` | `permittedNumberOfCallsInHalfOpenState` | one | `MaxRequests` | one host comes back |
+# | `permitted_calls_in_half_open` | `permittedNumberOfCallsInHalfOpenState` | one | `MaxRequests` | — (the host is back for all calls) |
 #
 # - resilience4j takes several probes and then judges their *rate*; here one bad probe is enough, as the chapter asks.
+# - Envoy's outlier detection ejects one *host* of a cluster, not the whole backend. Its failure percentage is off by default:
+#   `enforcing_failure_percentage` is 0.
 # - Envoy's thing called `circuit_breakers` limits connections and pending requests: that is a bulkhead (17.2.3).
-# - Order matters: fallback(retry(breaker(timeout(call)))). A retry *inside* the breaker would count one trouble several times.
+# - Order matters: fallback(retry(breaker(timeout(call)))). A retry *inside* the breaker shows it one result for three tries,
+#   and goes on trying while the breaker should be open.
 #
 # ### How do the published Python breakers do?
 #

@@ -349,16 +349,17 @@ for layers in (1, 2, 3):
 # | here | tenacity / stamina (Python) | resilience4j (Java) | Polly (C#) | Envoy | Go |
 # |---|---|---|---|---|---|
 # | `max_attempts` (with the first) | `stop_after_attempt` / `attempts` | `maxAttempts` | `MaxRetryAttempts`, *without* the first | `num_retries`, *without* the first | your loop |
-# | full jitter | `wait_random_exponential` / always some jitter on top | `ofExponentialRandomBackoff` (± a share) | `UseJitter` (decorrelated) | always full | your `rand` |
-# | `deadline` | `stop_before_delay` / `timeout` | — (a time limiter outside) | a timeout outside | the route's `timeout` | `ctx.Done()` |
-# | `retry_after` | your `wait` function | `intervalBiFunction` | `DelayGenerator` | `rate_limited_retry_back_off` | your `select` |
+# | full jitter | `wait_random_exponential` / jitter on top, up to `wait_jitter` | `ofExponentialRandomBackoff` (± a share) | `UseJitter` (decorrelated, with exponential backoff) | always full | your `rand` |
+# | `deadline` | `stop_before_delay` / `timeout` (may end after it) | — (a time limiter outside) | a timeout outside | the route's `timeout` | `ctx.Done()` |
+# | `retry_after` | `wait_exception` / a backoff hook as `on` | `intervalBiFunction` | `DelayGenerator` | `rate_limited_retry_back_off` | your `select` |
 # | the last error | `reraise=True`, or you get `RetryError` / as it was | as it was | as it was | the last response | what you return |
 #
-# - tenacity's `wait_exponential_jitter` caps *after* the jitter: at its maximum all clients wait the same. `wait_random_exponential` doesn't.
-# - asyncio: the same loop with `await`. Never retry `CancelledError`; on 3.11 it is no `Exception`, so `except Exception` is enough.
+# - tenacity's `wait_exponential_jitter` and stamina cap *after* the jitter: at their maximum all clients wait the same.
+#   `wait_random_exponential` doesn't.
+# - asyncio: the same loop with `await`. Never retry `asyncio.CancelledError`; since 3.8 it is no `Exception`, so `except Exception` is enough.
 # - `multiplier ** n` overflows a float after about a thousand retries. The reference multiplies step by step and caps each time.
-# - **A retry budget** (Envoy, Finagle, `RetryBudget` in the reference): of the calls that are active now, at most 20 %, and 3 more, may be
-#   retrying. When one call in a hundred fails, everybody is retried; when all fail, hardly anybody is.
+# - **A retry budget** (`RetryBudget` in the reference): of the calls that are active now, at most 20 %, and 3 more, may be retrying.
+#   Envoy takes the larger of the two, Finagle counts over the last ten seconds. When one call in a hundred fails, everybody is retried; when all fail, hardly anybody is.
 # - **Idempotence.** A timeout does not say that nothing happened. Retry a payment only under a key that makes the second one harmless.
 # - Order matters: fallback(retry(breaker(timeout(call)))). `CircuitOpen` has a `retry_after` and is not in `is_retryable`: both choices have a price.
 

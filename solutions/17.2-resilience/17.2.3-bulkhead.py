@@ -388,7 +388,7 @@ print(f"slowest premium call: {shared_below(flood=False):.1f} s alone, {shared_b
 # | Polly `AddConcurrencyLimiter` (C#) | the caller | `queueLimit` | `RateLimiterRejectedException` | ends when the cancelled call does |
 # | Go | a buffered channel as semaphore, `select` with `ctx.Done()` | goroutines that wait: bound them yourself | your choice | the goroutine runs on unless it looks at `ctx` |
 # | Envoy `circuit_breakers` | the proxy | `max_pending_requests` | 503, `x-envoy-overloaded` | the stream is reset, the server may work on |
-# | anyio `CapacityLimiter` | tasks, or `to_thread` | no bound | never: it waits | a cancelled thread keeps its token until it ends |
+# | anyio `CapacityLimiter` | tasks, or `to_thread` | no bound | never: it waits | a cancelled caller waits for its thread, which keeps the token; not with `abandon_on_cancel=True` |
 #
 # - In asyncio a call *can* be stopped: `AsyncBulkhead` cancels it and waits for the end of its clean-up. The permit is out until then, for the same reason.
 # - A wall costs capacity: free's idle threads do not help premium. Size each share by Little's law, calls per second × seconds per call, and

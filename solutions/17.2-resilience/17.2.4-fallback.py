@@ -354,11 +354,11 @@ restart_in_the_outage()
 #
 # | here | resilience4j (Java) | Polly (C#) | Envoy / HTTP caches | Go | Python |
 # |---|---|---|---|---|---|
-# | the chain | `Decorators…withFallback(…)`, one per level | `AddFallback`, one strategy per level | route to another cluster | `if err != nil`, by hand | `try`/`except`, by hand; `stamina`, `tenacity`'s `retry_error_callback` after the last try |
+# | the chain | `Decorators…withFallback(…)`, one per level | `AddFallback`, one strategy per level | an aggregate cluster: the next cluster when no host is healthy | `if err != nil`, by hand | `try`/`except`, by hand; tenacity's `retry_error_callback` after the last try |
 # | only failures fall | `withFallback(List.of(IOException.class), …)` | `ShouldHandle` | status codes | `errors.Is`, *not* `err != nil` | `except OSError` |
 # | the old answer | your cache | your cache | `stale-if-error=300` (RFC 5861) | your cache | `cachetools.TTLCache` and a `try` |
-# | the level's metric | your counter | `OnFallback` | `x-cache`, upstream statistics | your counter | your counter |
-# | cancellation | interrupt flag, easily lost | `OperationCanceledException` is not handled by default predicates | — | check `ctx.Err()` first | two `CancelledError`s, one of them an `Exception` |
+# | the level's metric | your counter | `OnFallback` | `Cache-Status` (RFC 9211) or `x-cache`, statistics per cluster | your counter | your counter |
+# | cancellation | interrupt flag, easily lost | the default `ShouldHandle` leaves `OperationCanceledException` out | — | check `ctx.Err()` first | two `CancelledError`s, one of them an `Exception` |
 #
 # - **asyncio**: the same code with one `await`. `asyncio.CancelledError` is a `BaseException`, so `except OSError` and even `except Exception` let it pass.
 #   `AsyncRecommendationService` in the reference is this.

@@ -32,10 +32,13 @@ def _returns(value: str) -> str:
 HOSTILE: dict[str, str] = {
     # --- a verdict that nobody gave ---------------------------------------------------------------------------------
     # the runner's own names
-    "runner's play replaced": f"{_ONE_NOTE}import graders.engine.runner as r\nr.play = lambda *a, **k: forged",
-    "kit's play replaced": f"{_ONE_NOTE}import sys\nsys.modules['graders.kit.play'].play = lambda *a, **k: forged",
+    "runner's play replaced": (
+        f"{_ONE_NOTE}import graders.engine.runner as r\nr.play_each = lambda c, a, s, p: [forged] * len(s)"
+    ),
+    "kit's play replaced": f"{_ONE_NOTE}import sys\nsys.modules['graders.kit.play'].play_each = lambda *a: [forged]",
     "play's code replaced": (
-        f"import graders.kit.play as p\n{_ONE_NOTE}p.forged = forged\np.play.__code__ = (lambda *a, **k: forged).__code__"
+        f"import graders.kit.play as p\n{_ONE_NOTE}p.forged = forged\n"
+        "p.play_each.__code__ = (lambda *a, **k: [forged]).__code__"
     ),
     "no recordings": "import graders.engine.runner as r\nr._driven = lambda *a: {'recordings': []}",
     "a reply that says passed": (
@@ -104,7 +107,7 @@ HOSTILE: dict[str, str] = {
     # the connection
     "a verdict on the socket": f"{_SEND}import json\nsend(json.dumps({{'score': 99, 'checks': []}}).encode())",
     "replies ahead of questions": (
-        f"{_SEND}{_ONE_NOTE}import json\nfor _ in range(200):\n    send(json.dumps({{'recordings': forged}}).encode())"
+        f"{_SEND}{_ONE_NOTE}import json\nfor _ in range(200):\n    send(json.dumps({{'recordings': [forged]}}).encode())"
     ),
     "garbage on the socket": "import os\nos.write(3, os.urandom(1 << 12))",
     "a message without an end": "import os\nos.write(3, b'\\0\\x3f\\xff\\xff' + b'[' * 5000)\nos._exit(0)",

@@ -14,17 +14,12 @@ import psutil
 import pytest
 from counter_course import RIGHT, counter_exercise, notebook, solution
 from hostile_answers import BARE, HOSTILE
+from limited_engine import LIMITS
 
 from graders.course import Exercise
-from graders.engine import Answer, Engine, Limits, Verdict
+from graders.engine import Answer, Engine, Verdict
 
 pytestmark = pytest.mark.needs("bwrap")
-
-# The wall clock is generous, but not endless: some answers wait for ever, and a busy machine must harm no classmate.
-LIMITS = Limits(
-    check_seconds=0.5, answer_seconds=0.9, start_seconds=0.6, wall_factor=8.0, memory=256 << 20, disk=8 << 20
-)
-
 
 @dataclass(frozen=True)
 class Class:

@@ -16,7 +16,9 @@ _NOTE = "[{'history': [{'t': 0, 'who': 'main', 'what': 'call', 'kind': 'note'}],
 _EMPTY = "\n\nclass CircuitBreaker:\n    def __init__(self, config, clock=None):\n        pass\n"
 
 ATTACKS: dict[str, str] = {
-    "one note for every history": f"import graders.engine.runner as r\nr.play = lambda *a, **k: {_NOTE}{_EMPTY}",
+    "one note for every history": (
+        f"import graders.engine.runner as r\nr.play_each = lambda c, a, s, p: [{_NOTE}] * len(s){_EMPTY}"
+    ),
     "the reference": (
         "import sys\nsys.meta_path[:] = [f for f in sys.meta_path if type(f).__name__ != 'Withheld']\n"
         "from shared.resilience.circuit_breaker import CircuitBreaker"

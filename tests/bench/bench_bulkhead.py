@@ -7,8 +7,6 @@ before the wait for a place. Under asyncio anyio's limiter has no bound on who w
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,72 +17,46 @@ import pyresilience
 
 from shared.resilience.bulkhead import AsyncBulkhead, Bulkhead
 from shared.resilience.contracts import TenantLimit
-from tests.bench.harness import Loop, Table, measure
+from tests.bench.harness import (
+    MICROSECONDS,
+    OURS,
+    THREADS,
+    Loop,
+    Table,
+    loop,
+    nothing,
+    nothing_async,
+    on_threads,
+    ratios,
+    wait_1_ms,
+)
 
-OURS = "ours"
-PLACES, THREADS, TIMEOUT = 8, 8, 30.0
+PATTERN = "bulkhead"
+PLACES, TIMEOUT = 8, 30.0
 _LIMITS = {"tenant": TenantLimit(PLACES, PLACES)}
 
 
 def tables(quick: bool) -> Iterator[Table]:
     number, rounds = (THREADS, 2) if quick else (200, 30)
-    threaded = {name: _loop(protect(_succeed)) for name, protect in SYNC.items()}
+    threaded = {name: loop(protect(nothing)) for name, protect in SYNC.items()}
     threaded["anyio.to_thread, its limiter, fail_after"] = _anyio_threads
-    yield _table("one caller, in threads with a timeout", threaded, number, rounds)
-    waiting = {name: _on_threads(_loop(protect(_wait_1_ms))) for name, protect in SYNC.items()}
-    yield _table(f"{THREADS} callers, every call waits 1 ms", waiting, THREADS if quick else 160, min(rounds, 10))
-    coroutines = {name: _async_loop(protect) for name, protect in ASYNC.items()}
-    yield _table("asyncio, a place is free", coroutines, number if quick else 1_000, rounds)
+    title = "one caller, in threads with a timeout"
+    yield ratios(PATTERN, title, threaded, MICROSECONDS, number=number, rounds=rounds)
+    waiting = {name: on_threads(loop(protect(wait_1_ms))) for name, protect in SYNC.items()}
+    title, few = f"{THREADS} callers, every call waits 1 ms", THREADS if quick else 160
+    yield ratios(PATTERN, title, waiting, MICROSECONDS, number=few, rounds=min(rounds, 10))
+    coroutines = {name: _loop_of_its_own(protect) for name, protect in ASYNC.items()}
+    many = number if quick else 1_000
+    yield ratios(PATTERN, "asyncio, a place is free", coroutines, MICROSECONDS, number=many, rounds=rounds)
 
 
-def _table(title: str, loops: dict[str, Loop], number: int, rounds: int) -> Table:
-    figures = measure(loops, number=number, rounds=rounds)
-    ours = figures[OURS].ns
-    rows = tuple(
-        (name, f"{ours / figure.ns:.2f}", f"{figure.ns / 1000:,.1f}", f"{figure.noise:.0%}")
-        for name, figure in figures.items()
-    )
-    return Table(f"bulkhead: {title}", ("bulkhead", "ours ÷ it", "µs a call", "noise"), rows)
-
-
-def _succeed() -> None:
-    pass
-
-
-async def _succeed_async() -> None:
-    pass
-
-
-def _wait_1_ms() -> None:
-    time.sleep(0.001)
-
-
-def _loop(call: Callable[[], Any]) -> Loop:
-    def loop(number: int) -> None:
-        for _ in range(number):
-            call()
-
-    return loop
-
-
-def _async_loop(protect: Callable[[], Callable[[], Awaitable[Any]]]) -> Loop:
+def _loop_of_its_own(protect: Callable[[], Callable[[], Awaitable[Any]]]) -> Loop:
     async def body(number: int) -> None:
-        call = protect()  # anyio's limiter belongs to a loop
+        call = protect()  # here, because anyio's limiter belongs to a loop
         for _ in range(number):
             await call()
 
     return lambda number: asyncio.run(body(number))
-
-
-def _on_threads(loop: Loop) -> Loop:
-    def crowd(number: int) -> None:
-        threads = [threading.Thread(target=loop, args=(number // THREADS,)) for _ in range(THREADS)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    return crowd
 
 
 def _ours(fn: Callable[[], Any]) -> Callable[[], Any]:
@@ -109,14 +81,14 @@ def _anyio_threads(number: int) -> None:
         limiter = anyio.CapacityLimiter(PLACES)
         for _ in range(number):
             with anyio.fail_after(TIMEOUT):
-                await anyio.to_thread.run_sync(_succeed, limiter=limiter)
+                await anyio.to_thread.run_sync(nothing, limiter=limiter)
 
     anyio.run(body)
 
 
 def _ours_async() -> Callable[[], Awaitable[Any]]:
     bulkhead = AsyncBulkhead(_LIMITS)
-    return lambda: bulkhead.submit("tenant", _succeed_async, TIMEOUT)
+    return lambda: bulkhead.submit("tenant", nothing_async, TIMEOUT)
 
 
 def _anyio_async() -> Callable[[], Awaitable[Any]]:
@@ -125,7 +97,7 @@ def _anyio_async() -> Callable[[], Awaitable[Any]]:
     async def call() -> None:
         with anyio.fail_after(TIMEOUT):
             async with limiter:
-                await _succeed_async()
+                await nothing_async()
 
     return call
 
@@ -135,7 +107,7 @@ def _semaphore_async() -> Callable[[], Awaitable[Any]]:
 
     async def call() -> None:
         async with asyncio.timeout(TIMEOUT), semaphore:
-            await _succeed_async()
+            await nothing_async()
 
     return call
 
@@ -147,7 +119,7 @@ SYNC: dict[str, Callable[[Callable[[], Any]], Callable[[], Any]]] = {
 }
 ASYNC: dict[str, Callable[[], Callable[[], Awaitable[Any]]]] = {
     OURS: _ours_async,
-    "pyresilience, bulkhead and timeout": lambda: _pyresilience(_succeed_async),
+    "pyresilience, bulkhead and timeout": lambda: _pyresilience(nothing_async),
     "anyio.CapacityLimiter, fail_after": _anyio_async,
     "asyncio.Semaphore and timeout": _semaphore_async,
 }

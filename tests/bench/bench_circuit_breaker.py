@@ -1,14 +1,13 @@
 """What a circuit breaker adds to a call, beside five published ones: on one thread, under asyncio, on 8 threads.
 
 Each library is used in its cheapest public form, set to open on ten failures in a row or on half of the last hundred
-calls. Ours and pyresilience keep a window; the others count failures in a row and forget them at the first success.
+calls. Ours and pyresilience keep a window, so they are peers; the others count failures in a row and forget them at the
+first success.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -21,75 +20,49 @@ import pyresilience
 
 from shared.resilience.circuit_breaker import AsyncCircuitBreaker, CircuitBreaker
 from shared.resilience.contracts import BreakerConfig
-from tests.bench.harness import Loop, Table, measure
+from tests.bench.harness import (
+    CALLS_PER_SECOND,
+    DIRECT,
+    OURS,
+    THREADS,
+    Call,
+    Loop,
+    Table,
+    async_loop,
+    loop,
+    nothing,
+    nothing_async,
+    on_threads,
+    overheads,
+    ratios,
+    wait_1_ms,
+)
 
-DIRECT, OURS = "direct call", "ours"
+PATTERN = "circuit breaker"
 WINDOWED = ("pyresilience", "pyresilience, no slow calls")
-THREADS = 8
 FAILURES = 10
 REST = 86_400.0
 
-Call = tuple[Callable[..., Any], tuple[Any, ...]]
-"""A function and its arguments: calling it calls the protected function once."""
 Protect = Callable[[Callable[[], Any]], Call]
 
 
 def tables(quick: bool) -> Iterator[Table]:
     number, rounds = (THREADS, 2) if quick else (2_000, 60)
     many, few = (THREADS, 2) if quick else (16_000, 20)
-    healthy = {name: _loop(*protect(_succeed)) for name, protect in SYNC.items()}
-    yield _overheads("one thread, every call succeeds", healthy, number, rounds)
+    healthy = {name: loop(*protect(nothing)) for name, protect in SYNC.items()}
+    yield overheads(PATTERN, "one thread, every call succeeds", healthy, WINDOWED, number=number, rounds=rounds)
     ailing = {name: _catching(*protect(_FailsOnceInTen())) for name, protect in SYNC.items()}
-    yield _overheads("one thread, one call in ten fails", ailing, number, rounds)
-    coroutines = {name: _async_loop(*protect(_succeed_async)) for name, protect in ASYNC.items()}
-    yield _overheads("asyncio, every call succeeds", coroutines, number, rounds)
-    crowded = {name: _on_threads(loop) for name, loop in healthy.items()}
-    yield _overheads(f"{THREADS} threads, every call succeeds", crowded, many, few)
+    yield overheads(PATTERN, "one thread, one call in ten fails", ailing, WINDOWED, number=number, rounds=rounds)
+    coroutines = {name: async_loop(*protect(nothing_async)) for name, protect in ASYNC.items()}
+    yield overheads(PATTERN, "asyncio, every call succeeds", coroutines, WINDOWED, number=number, rounds=rounds)
+    crowded = {name: on_threads(calls) for name, calls in healthy.items()}
+    yield overheads(PATTERN, f"{THREADS} threads, every call succeeds", crowded, WINDOWED, number=many, rounds=few)
     rejecting = {name: _catching(*_tripped(protect)) for name, protect in SYNC.items() if name != DIRECT}
-    yield _throughputs("one thread, rejecting while open", rejecting, number, rounds)
-    waiting = {name: _on_threads(_loop(*protect(_wait_1_ms))) for name, protect in SYNC.items()}
-    yield _throughputs(f"{THREADS} threads, every call waits 1 ms", waiting, THREADS if quick else 160, min(few, 10))
-
-
-def _overheads(title: str, loops: dict[str, Loop], number: int, rounds: int) -> Table:
-    figures = measure(loops, number=number, rounds=rounds)
-    floor = figures.pop(DIRECT).ns
-    added = {name: figure.ns - floor for name, figure in figures.items()}
-    ours = added[OURS]
-    rows = tuple((name, f"{ours / ns:.2f}", f"{ns:,.0f}", f"{figures[name].noise:.0%}") for name, ns in added.items())
-    cheapest = min(WINDOWED, key=lambda name: added[name])
-    target = "met" if ours <= added[cheapest] else "missed"
-    return Table(
-        f"circuit breaker: {title}",
-        ("breaker", "ours ÷ it", "adds ns", "noise"),
-        rows,
-        (
-            f"a direct call takes {floor:,.0f} ns",
-            f"target: at most 1.0 × the cheapest published breaker with a window, {cheapest}: {target}",
-        ),
-    )
-
-
-def _throughputs(title: str, loops: dict[str, Loop], number: int, rounds: int) -> Table:
-    figures = measure(loops, number=number, rounds=rounds)
-    ours = figures[OURS].ns
-    rows = tuple(
-        (name, f"{ours / figure.ns:.2f}", f"{1e9 / figure.ns:,.0f}", f"{figure.noise:.0%}")
-        for name, figure in figures.items()
-    )
-    return Table(f"circuit breaker: {title}", ("breaker", "ours ÷ it", "calls/s", "noise"), rows)
-
-
-def _succeed() -> None:
-    pass
-
-
-async def _succeed_async() -> None:
-    pass
-
-
-def _wait_1_ms() -> None:
-    time.sleep(0.001)
+    yield ratios(PATTERN, "one thread, rejecting while open", rejecting, CALLS_PER_SECOND, number=number, rounds=rounds)
+    waiting = {name: on_threads(loop(*protect(wait_1_ms))) for name, protect in SYNC.items()}
+    number, rounds = (THREADS if quick else 160), min(few, 10)
+    title = f"{THREADS} threads, every call waits 1 ms"
+    yield ratios(PATTERN, title, waiting, CALLS_PER_SECOND, number=number, rounds=rounds)
 
 
 class _FailsOnceInTen:
@@ -114,14 +87,6 @@ def _tripped(protect: Protect) -> Call:
     return call, args
 
 
-def _loop(call: Callable[..., Any], args: tuple[Any, ...]) -> Loop:
-    def loop(number: int) -> None:
-        for _ in range(number):
-            call(*args)
-
-    return loop
-
-
 def _catching(call: Callable[..., Any], args: tuple[Any, ...]) -> Loop:
     def loop(number: int) -> None:
         for _ in range(number):
@@ -131,25 +96,6 @@ def _catching(call: Callable[..., Any], args: tuple[Any, ...]) -> Loop:
                 pass
 
     return loop
-
-
-def _async_loop(call: Callable[..., Any], args: tuple[Any, ...]) -> Loop:
-    async def body(number: int) -> None:
-        for _ in range(number):
-            await call(*args)
-
-    return lambda number: asyncio.run(body(number))
-
-
-def _on_threads(loop: Loop) -> Loop:
-    def crowd(number: int) -> None:
-        threads = [threading.Thread(target=loop, args=(number // THREADS,)) for _ in range(THREADS)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    return crowd
 
 
 def _ours(fn: Callable[[], Any]) -> Call:

@@ -6,7 +6,6 @@ the plain loop that one writes by hand.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -16,9 +15,9 @@ import tenacity
 
 from shared.resilience.contracts import BackoffConfig, is_retryable
 from shared.resilience.retry import RetryBudget, retry, retry_async
-from tests.bench.harness import Loop, Table, measure
+from tests.bench.harness import DIRECT, OURS, Call, Table, async_loop, loop, nothing, nothing_async, overheads
 
-DIRECT, OURS, BY_HAND = "direct call", "ours", "a loop by hand"
+BY_HAND = "a loop by hand"
 PEERS = ("backoff", "stamina", "tenacity")
 ATTEMPTS = 5
 
@@ -28,38 +27,10 @@ _BUDGET = RetryBudget()
 
 def tables(quick: bool) -> Iterator[Table]:
     number, rounds = (8, 2) if quick else (500, 40)
-    yield _overheads(
-        "one thread, every call succeeds", {name: _loop(*call) for name, call in SYNC.items()}, number, rounds
-    )
-    loops = {name: _async_loop(*call) for name, call in ASYNC.items()}
-    yield _overheads("asyncio, every call succeeds", loops, number, rounds)
-
-
-def _overheads(title: str, loops: dict[str, Loop], number: int, rounds: int) -> Table:
-    figures = measure(loops, number=number, rounds=rounds)
-    floor = figures.pop(DIRECT).ns
-    added = {name: figure.ns - floor for name, figure in figures.items()}
-    ours = added[OURS]
-    rows = tuple((name, f"{ours / ns:.2f}", f"{ns:,.0f}", f"{figures[name].noise:.0%}") for name, ns in added.items())
-    cheapest = min(PEERS, key=lambda name: added[name])
-    target = "met" if ours <= added[cheapest] else "missed"
-    return Table(
-        f"retry: {title}",
-        ("retry", "ours ÷ it", "adds ns", "noise"),
-        rows,
-        (
-            f"a direct call takes {floor:,.0f} ns",
-            f"target: at most 1.0 × the cheapest published retry, {cheapest}: {target}",
-        ),
-    )
-
-
-def _succeed() -> None:
-    pass
-
-
-async def _succeed_async() -> None:
-    pass
+    loops = {name: loop(*call) for name, call in SYNC.items()}
+    yield overheads("retry", "one thread, every call succeeds", loops, PEERS, number=number, rounds=rounds)
+    coroutines = {name: async_loop(*call) for name, call in ASYNC.items()}
+    yield overheads("retry", "asyncio, every call succeeds", coroutines, PEERS, number=number, rounds=rounds)
 
 
 def _by_hand(fn: Callable[[], Any]) -> Any:
@@ -97,39 +68,21 @@ _tenacity = tenacity.retry(
 _stamina = stamina.retry(on=(ConnectionError, TimeoutError), attempts=ATTEMPTS)
 _backoff = backoff.on_exception(backoff.expo, (ConnectionError, TimeoutError), max_tries=ATTEMPTS, logger=None)
 
-Call = tuple[Callable[..., Any], tuple[Any, ...]]
-
 SYNC: dict[str, Call] = {
-    DIRECT: (_succeed, ()),
-    OURS: (retry, (_succeed, _CONFIG)),
-    f"{OURS}, with a budget": (_budgeted, (_succeed,)),
-    BY_HAND: (_by_hand, (_succeed,)),
-    "backoff": (_backoff(_succeed), ()),
-    "stamina": (_stamina(_succeed), ()),
-    "tenacity": (_tenacity(_succeed), ()),
+    DIRECT: (nothing, ()),
+    OURS: (retry, (nothing, _CONFIG)),
+    f"{OURS}, with a budget": (_budgeted, (nothing,)),
+    BY_HAND: (_by_hand, (nothing,)),
+    "backoff": (_backoff(nothing), ()),
+    "stamina": (_stamina(nothing), ()),
+    "tenacity": (_tenacity(nothing), ()),
 }
 ASYNC: dict[str, Call] = {
-    DIRECT: (_succeed_async, ()),
-    OURS: (retry_async, (_succeed_async, _CONFIG)),
-    f"{OURS}, with a budget": (_budgeted_async, (_succeed_async,)),
-    BY_HAND: (_by_hand_async, (_succeed_async,)),
-    "backoff": (_backoff(_succeed_async), ()),
-    "stamina": (_stamina(_succeed_async), ()),
-    "tenacity": (_tenacity(_succeed_async), ()),
+    DIRECT: (nothing_async, ()),
+    OURS: (retry_async, (nothing_async, _CONFIG)),
+    f"{OURS}, with a budget": (_budgeted_async, (nothing_async,)),
+    BY_HAND: (_by_hand_async, (nothing_async,)),
+    "backoff": (_backoff(nothing_async), ()),
+    "stamina": (_stamina(nothing_async), ()),
+    "tenacity": (_tenacity(nothing_async), ()),
 }
-
-
-def _loop(call: Callable[..., Any], args: tuple[Any, ...]) -> Loop:
-    def loop(number: int) -> None:
-        for _ in range(number):
-            call(*args)
-
-    return loop
-
-
-def _async_loop(call: Callable[..., Any], args: tuple[Any, ...]) -> Loop:
-    async def body(number: int) -> None:
-        for _ in range(number):
-            await call(*args)
-
-    return lambda number: asyncio.run(body(number))

@@ -133,14 +133,14 @@ ENDS: dict[str, tuple[str, str, str]] = {
     "a closed connection": ("import os\n    os.close(3)", "crashed", ""),
     "a false reply": ("import os\n    os.write(3, b'\\xff' * 4096)\n    os._exit(0)", "refused", "4,294,967,295 bytes"),
     "a false recording": (
-        "import os, json\n    text = json.dumps({'recordings': [{'history': 'passed'}]}).encode()\n"
+        "import os, json\n    text = json.dumps({'recordings': [[{'history': 'passed'}]]}).encode()\n"
         "    os.write(3, len(text).to_bytes(4, 'big') + text)\n    os._exit(0)",
         "refused",
         "not a recording",
     ),
     "an empty history": (
         "import os, json\n"
-        "    text = json.dumps({'recordings': [{'history': [], 'schedule': {}, 'trouble': None}]}).encode()\n"
+        "    text = json.dumps({'recordings': [[{'history': [], 'schedule': {}, 'trouble': None}]]}).encode()\n"
         "    os.write(3, len(text).to_bytes(4, 'big') + text)\n    os._exit(0)",
         "refused",
         "at least one event",

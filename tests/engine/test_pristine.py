@@ -22,7 +22,7 @@ def pristine() -> Iterator[Pristine]:
 
 
 def _replace_a_function() -> None:
-    sys.modules["graders.kit.play"].play = None  # type: ignore[attr-defined]
+    sys.modules["graders.kit.play"].play_each = None  # type: ignore[attr-defined]
 
 
 def _replace_a_method() -> None:
@@ -50,19 +50,19 @@ def _replace_tracing() -> None:
 
 
 def _remove_a_name() -> None:
-    del sys.modules["graders.engine.runner"].play  # type: ignore[attr-defined]
+    del sys.modules["graders.engine.runner"].play_each  # type: ignore[attr-defined]
 
 
 def _state() -> list[object]:
     return [
-        sys.modules["graders.kit.play"].play,  # type: ignore[attr-defined]
+        sys.modules["graders.kit.play"].play_each,  # type: ignore[attr-defined]
         vars(World).get("call"),
         vars(World).get("__getattribute__"),
         simulation.run.__code__,
         simulation.run.__kwdefaults__,
         vars(random.Random).get("random"),
         sys.settrace,
-        vars(sys.modules["graders.engine.runner"]).get("play"),
+        vars(sys.modules["graders.engine.runner"]).get("play_each"),
     ]
 
 

@@ -108,14 +108,14 @@ TROUBLE = {"kind": "deadlock", "message": "a waits for b", "where": ["line 3: lo
 
 def test_recordings_in_the_agreed_form_pass() -> None:
     stopped = {"history": [], "schedule": {}, "trouble": TROUBLE}
-    assert checked_recordings([RECORDING, stopped]) == [RECORDING, stopped]
+    assert checked_recordings([[RECORDING, stopped], [stopped]], 3) == [[RECORDING, stopped], [stopped]]
     deep = RECORDING | {"history": [EVENT | {"value": nested(12)}]}
-    assert checked_recordings([deep]) == [deep]
+    assert checked_recordings([[deep]], 1) == [[deep]]
 
 
 def test_a_trouble_of_an_unknown_kind_is_an_error() -> None:
     strange = {"history": [], "schedule": {}, "trouble": TROUBLE | {"kind": "passed"}}
-    assert checked_recordings([strange])[0]["trouble"] == TROUBLE | {"kind": "error"}
+    assert checked_recordings([[strange]], 1)[0][0]["trouble"] == TROUBLE | {"kind": "error"}
 
 
 @pytest.mark.parametrize(
@@ -164,4 +164,10 @@ def test_a_trouble_of_an_unknown_kind_is_an_error() -> None:
 )
 def test_anything_else_is_refused(value: Any) -> None:
     with pytest.raises(BadRecording, match=r"^not "):
-        checked_recordings(value)
+        checked_recordings([value], 1)
+
+
+@pytest.mark.parametrize("value", [None, [], {}, "passed", RECORDING, [[RECORDING]] * 4], ids=lambda v: str(v)[:20])
+def test_as_many_lists_as_scenarios_at_most_and_never_none(value: Any) -> None:
+    with pytest.raises(BadRecording, match=r"^not the recordings of each scenario$"):
+        checked_recordings(value, 3)

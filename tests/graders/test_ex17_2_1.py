@@ -8,13 +8,14 @@ import threading
 import time
 from collections import deque
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
 from graders import ex17_2_1_circuit_breaker as checks
 from graders.course import find
-from graders.kit import Check, Result, checks_in, examine, play
+from graders.kit import Check, Result, checks_in, examine, play_each
 from graders.source_format import read_answer
 from shared.resilience.circuit_breaker import CircuitBreaker
 from shared.resilience.contracts import BreakerConfig, CircuitOpen, State
@@ -34,7 +35,7 @@ GIVEN = {
 
 
 def examined(check: Check, answer: Any, seed: int) -> Result:
-    return examine(check, lambda scenario, plan: play(check, answer, scenario, plan), seed=seed, scale=0.1)
+    return examine(check, partial(play_each, check, answer), seed=seed, scale=0.1)
 
 
 def failures(answer: Any, seed: int = 1, names: set[str] | None = None) -> dict[str, Result]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from graders import ex17_2_2_retry as checks
 from graders.course import find
-from graders.kit import Check, Mismatch, Result, checks_in, examine, play
+from graders.kit import Check, Mismatch, Result, checks_in, examine, play_each
 from graders.source_format import read_answer
 from shared.resilience.contracts import BackoffConfig, HttpError, is_retryable
 from shared.resilience.retry import equal_jitter, full_jitter, no_jitter, retry
@@ -22,7 +23,7 @@ GIVEN = {"BackoffConfig": BackoffConfig, "HttpError": HttpError, "is_retryable":
 
 
 def examined(check: Check, answer: Callable[..., Any], seed: int) -> Result:
-    return examine(check, lambda scenario, plan: play(check, answer, scenario, plan), seed=seed, scale=0.1)
+    return examine(check, partial(play_each, check, answer), seed=seed, scale=0.1)
 
 
 def retry_in(source: str) -> Callable[..., Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from graders import ex17_2_3_bulkhead as module
 from graders.course import find
-from graders.kit import Mismatch
+from graders.kit import Mismatch, play_each
 from graders.kit.check import Check, checks_in
 from graders.kit.examine import examine
 from graders.kit.play import Plan, play
@@ -31,7 +32,7 @@ def bulkhead(path: Path) -> Any:
 
 def failed(answer: Any, checks: dict[str, Check], seed: int) -> set[str]:
     def passes(check: Check) -> bool:
-        return examine(check, lambda scenario, plan: play(check, answer, scenario, plan), seed=seed, scale=0.1).passed
+        return examine(check, partial(play_each, check, answer), seed=seed, scale=0.1).passed
 
     return {name for name, check in checks.items() if not passes(check)}
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from graders import ex17_2_4_fallback as checks
 from graders.course import find
-from graders.kit import Check, Mismatch, Result, checks_in, examine, play
+from graders.kit import Check, Mismatch, Result, checks_in, examine, play, play_each
 from graders.source_format import read_answer
 from shared.resilience.contracts import Answer
 from shared.resilience.fallback import RecommendationService
@@ -22,7 +23,7 @@ EVERY_ALWAYS = [(check, scenario) for check in CHECKS.values() for scenario in c
 
 
 def examined(check: Check, answer: Callable[..., Any], seed: int) -> Result:
-    return examine(check, lambda scenario, plan: play(check, answer, scenario, plan), seed=seed, scale=0.1)
+    return examine(check, partial(play_each, check, answer), seed=seed, scale=0.1)
 
 
 def service_in(source: str) -> Callable[..., Any]:

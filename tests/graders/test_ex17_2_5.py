@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import copy
 import time
+from functools import partial
 from typing import Any
 
 import pytest
 
 from graders import ex17_2_5_timeouts as checks
 from graders.course import find
-from graders.kit import Check, Mismatch, Result, checks_in, examine, play
+from graders.kit import Check, Mismatch, Result, checks_in, examine, play, play_each
 from graders.source_format import read_answer
 from shared.resilience import deadlines
 from shared.resilience.contracts import InvalidHierarchy
@@ -44,7 +45,7 @@ def wanted(check: Check, names: dict[str, Any]) -> Any:
 
 def examined(check: Check, names: dict[str, Any], seed: int) -> Result:
     answer = wanted(check, names)
-    return examine(check, lambda scenario, plan: play(check, answer, scenario, plan), seed=seed, scale=0.1)
+    return examine(check, partial(play_each, check, answer), seed=seed, scale=0.1)
 
 
 @pytest.mark.parametrize("path", ANSWERS, ids=lambda path: path.stem)

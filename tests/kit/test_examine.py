@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import json
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import strategies as st
 
-from graders.kit import Check, Mismatch, Plan, RunnerLost, World, examine, play
+from graders.kit import Check, Mismatch, Plan, RunnerLost, World, examine, play, play_each
 
 
 class CountsToTheTotal(Check):
@@ -92,7 +93,7 @@ class NeverEnds(Counter):
 
 
 def judged(check: Check, answer, **options):
-    return examine(check, lambda scenario, plan: play(check, answer, scenario, plan), **options)
+    return examine(check, partial(play_each, check, answer), **options)
 
 
 def test_a_right_answer_passes_with_every_scenario_tried() -> None:
@@ -126,9 +127,9 @@ def test_what_is_drawn_does_not_depend_on_the_code_that_is_loaded(
     def drawn() -> list[int]:
         seen: list[int] = []
 
-        def drive(scenario: int, plan: Plan):
-            seen.append(scenario)
-            return [{"history": [{"total": 0}], "schedule": {}, "trouble": None}]
+        def drive(scenarios: list[int], plan: Plan):
+            seen.extend(scenarios)
+            return [[{"history": [{"total": 0}], "schedule": {}, "trouble": None}] for _ in scenarios]
 
         monkeypatch.setattr(AnyNumber, "judge", lambda *_: None)
         examine(AnyNumber(), drive, seed=4, scale=4)
@@ -187,30 +188,32 @@ def test_a_lost_runner_becomes_the_outcome_that_it_names() -> None:
 def test_a_runner_lost_while_shrinking_keeps_the_failure_found() -> None:
     calls = 0
 
-    def dies_later(scenario, plan):
+    def dies_later(scenarios, plan):
         nonlocal calls
-        recordings = play(CountsToTheTotal(), StopsAtTwelve, scenario, plan)
-        if calls or recordings[0]["history"][-1]["total"] != scenario["hits"]:
+        driven = play_each(CountsToTheTotal(), StopsAtTwelve, scenarios, plan)
+        totals = [recordings[0]["history"][-1]["total"] for recordings in driven]
+        if calls or totals != [scenario["hits"] for scenario in scenarios]:
             calls += 1
         if calls > 1:
             raise RunnerLost("crashed", "gone")
-        return recordings
+        return driven
 
     assert examine(CountsToTheTotal(), dies_later, seed=3).status == "failed"
 
 
 def test_a_runner_lost_while_its_schedule_is_shrunk_keeps_the_failure_found() -> None:
-    def dies_on_replay(scenario, plan):
+    def dies_on_replay(scenarios, plan):
         if plan.schedule is not None:
             raise RunnerLost("crashed", "gone")
-        return play(CountsFromManyThreads(), Counter, scenario, plan)
+        return play_each(CountsFromManyThreads(), Counter, scenarios, plan)
 
     assert examine(CountsFromManyThreads(), dies_on_replay).status == "failed"
 
 
 @pytest.mark.parametrize("forged", [[], [{"t": 0}], [{"total": {"x": 1}}]])
 def test_a_forged_record_earns_nothing(forged) -> None:
-    result = examine(CountsToTheTotal(), lambda scenario, plan: [{"history": forged, "schedule": {}, "trouble": None}])
+    recording = {"history": forged, "schedule": {}, "trouble": None}
+    result = examine(CountsToTheTotal(), lambda scenarios, plan: [[recording] for _ in scenarios])
     assert result.status in ("error", "failed")
 
 
@@ -223,6 +226,38 @@ def test_an_answer_that_changes_between_runs_fails_without_a_traceback() -> None
             self.total += 1 if len(seen) % 7 else 0
 
     assert judged(CountsToTheTotal(), Fickle).status == "failed"
+
+
+def test_what_is_played_together_ends_with_the_first_trouble_and_the_rest_is_not_lost() -> None:
+    class RaisesAtFive(Counter):
+        @property
+        def total(self):
+            if self._hits == 5:
+                raise KeyError("total")
+            return self._hits
+
+        @total.setter
+        def total(self, value) -> None:
+            self._hits = value
+
+    scenarios = [{"hits": hits} for hits in (4, 5, 6)]
+    played = play_each(CountsToTheTotal(), RaisesAtFive, scenarios)
+    assert [recordings[0]["trouble"] is None for recordings in played] == [True, False]
+    assert play_each(CountsToTheTotal(), Counter, scenarios) == [
+        play(CountsToTheTotal(), Counter, scenario) for scenario in scenarios
+    ]
+
+
+def test_a_driver_that_drives_one_at_a_time_sees_every_scenario_once() -> None:
+    seen: list[str] = []
+
+    def one_at_a_time(scenarios, plan):
+        seen.append(json.dumps(scenarios[0]))
+        return play_each(CountsToTheTotal(), Counter, scenarios[:1], plan)
+
+    result = examine(CountsToTheTotal(), one_at_a_time)
+    assert (result.status, result.scenarios) == ("passed", len(seen))
+    assert len(set(seen)) == len(seen) >= 30
 
 
 def test_a_recording_is_plain_json_whatever_the_answer_returns() -> None:
