@@ -32,6 +32,7 @@ from graders.engine.answer import Answer, BadAnswer, read_answer
 from graders.engine.feedback import Marks, graded_notebook, marks_of, written_answers
 from graders.engine.isolation import DEFAULT_ISOLATION, IsolationUnavailable
 from graders.engine.release import ExerciseBroken, Release
+from graders.engine.runner import imports_of
 from graders.engine.verdict import Verdict
 
 __all__ = [
@@ -237,7 +238,8 @@ def grounds(exercise: Exercise, seed: int, isolation: str) -> str:
         platform.python_version(),
         version("hypothesis"),
     ]
-    return _digest(json.dumps(trusted), exercise.checks.read_text(encoding="utf-8"), machinery())
+    checks = exercise.checks.read_text(encoding="utf-8")
+    return _digest(json.dumps(trusted), checks, *map(_file_digest, _judged_with(checks)), machinery())
 
 
 def machinery() -> str:
@@ -250,6 +252,20 @@ def machinery() -> str:
         *(COURSE_ROOT / "shared").glob("*/contracts.py"),
     ]
     return _digest(*(path.read_text(encoding="utf-8") for path in sorted(judges)))
+
+
+def _judged_with(source: str) -> list[Path]:
+    """The files below `shared` that a check module imports, directly or not, and the data that lies beside them."""
+    found: dict[Path, None] = {}
+    sources = [source]
+    while sources:
+        for name in imports_of([sources.pop()]):
+            path = COURSE_ROOT.joinpath(*name.split(".")).with_suffix(".py")
+            if name.startswith("shared.") and path.is_file() and path not in found:
+                found[path] = None
+                sources.append(path.read_text(encoding="utf-8"))
+    data = {data for path in found for data in path.parent.rglob("*.npz")}
+    return sorted({*found, *data})
 
 
 def handed_in(folder: ClassFolder, sections: Iterable[str] = (), students: Iterable[str] = ()) -> list[Handed]:
@@ -548,6 +564,10 @@ def write_atomically(path: Path, text: str, *, durable: bool = False) -> None:
 def _cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _digest(*texts: str) -> str:

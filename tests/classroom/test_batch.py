@@ -17,6 +17,7 @@ from fake_grader import FakeGrader, log_of
 from tiny_class import RIGHT
 
 from graders.course import find
+from graders.engine import batch
 from graders.engine.batch import AlreadyRunning, ClassFolder, GradingPool, Outcome, handed_in
 from graders.engine.classroom import Report, grade_class
 
@@ -66,6 +67,26 @@ def test_a_changed_check_is_graded_again_and_the_other_exercise_is_not(folder: C
     grade(folder)
 
     assert [line.split()[0] for line in log(folder)[2:]] == ["1.1.2"]
+
+
+def test_what_checks_judge_with_is_a_ground_of_their_verdicts(
+    folder: ClassFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules, series = (tmp_path / "shared" / "monitoring" / name for name in ("rules.py", "series.py"))
+    rules.parent.mkdir(parents=True)
+    rules.write_text("from shared.monitoring.series import total\n")
+    recording = rules.with_name("recording.npz")
+    exercise = find("1.1.1", folder.course)
+    exercise.checks.write_text(exercise.checks.read_text() + "\nfrom shared.monitoring.rules import total\n")
+    monkeypatch.setattr(batch, "COURSE_ROOT", tmp_path)
+
+    seen = set()
+    for path, content in ((series, "total = 1"), (series, "total = 2"), (recording, "1"), (recording, "2")):
+        path.write_text(content)
+        seen.add(batch.grounds(exercise, 1, "process"))
+        seen.add(batch.grounds(exercise, 1, "process"))
+
+    assert len(seen) == 4
 
 
 @pytest.mark.parametrize("victim", [0, 3, 5])
