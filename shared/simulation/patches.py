@@ -515,10 +515,11 @@ def _file_of(cls: type) -> str:
     """The file that defines a class; the built-in ones count as libraries."""
     if cls.__module__ in ("builtins", "_thread"):
         return "<frozen>"
-    for value in vars(cls).values():
-        function = getattr(value, "__func__", value)
-        if isinstance(function, types.FunctionType) and function.__code__.co_filename != "<string>":
-            return function.__code__.co_filename
+    functions = (getattr(value, "__func__", value) for value in vars(cls).values())
+    files = [each.__code__.co_filename for each in functions if isinstance(each, types.FunctionType)]
+    files = [file for file in files if file != "<string>"]
+    if files:  # a named tuple has methods of the library's, and perhaps of its own
+        return next((file for file in files if not is_library(file)), files[0])
     module = sys.modules.get(cls.__module__)
     return getattr(module, "__file__", None) or ("<frozen>" if cls.__module__ in sys.builtin_module_names else "")
 

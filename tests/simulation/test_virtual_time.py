@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
 from time import monotonic, sleep
+from typing import NamedTuple
 
 import pytest
 
@@ -152,6 +153,26 @@ def test_references_that_the_code_took_earlier_are_virtual_too() -> None:
     assert VirtualTime().run(bound) == 7.0
     assert kept.clock is monotonic
     assert Stopwatch.lap.__defaults__ == (sleep,)
+
+
+def test_a_named_tuple_is_code_of_the_answer_although_half_of_its_methods_are_the_library_s() -> None:
+    class Instant(NamedTuple):
+        now: Callable[[], float]
+        at: float
+
+        @classmethod
+        def after(cls, seconds: float, clock: Callable[[], float] = monotonic) -> Instant:
+            return cls(clock, clock() + seconds)
+
+        def left(self) -> float:
+            return self.at - self.now()
+
+    def program() -> float:
+        instant = Instant.after(3.0)
+        time.sleep(2.0)
+        return instant.left()
+
+    assert VirtualTime().run(program) == 1.0
 
 
 def test_locks_and_queues_made_before_the_run_wait_on_the_scheduler() -> None:
