@@ -1,0 +1,61 @@
+# right: one lock per key, which the get of a missing key and an update share
+# %% solution="find-deadlock"
+import re
+
+def find_deadlock(dump):
+    waits, holder, state, name = {}, {}, None, None
+    for line in dump.splitlines():
+        if header := re.match(r'Thread 0x[0-9A-F]+ \(([a-z+]+)\): "(.*)"$', line):
+            state, name = header.groups()
+        elif state == "idle" and (lock := re.match(r"\s*- waiting to lock <(.+?)>", line)):
+            waits[name] = lock[1]
+        elif state == "idle" and (lock := re.match(r"\s*- locked <(.+?)>", line)):
+            holder[lock[1]] = name
+    for start in waits:
+        path = [start]
+        while True:
+            after = holder.get(waits.get(path[-1]))
+            if after is None:
+                break
+            if after in path:
+                return path[path.index(after):]
+            path.append(after)
+    return []
+
+# %% solution="cache-and-db"
+import threading
+
+
+class DB:
+    def __init__(self, rows):
+        self.rows = rows
+        self.locks = {}
+
+    def lock_of(self, key):
+        return self.locks.setdefault(key, threading.RLock())
+
+    def query(self, key):
+        return self.rows.get(key)
+
+    def update(self, key, value):
+        with self.lock_of(key):
+            self.rows[key] = value
+            self.cache.set(key, value)
+
+
+class Cache:
+    def __init__(self, db):
+        self.db = db
+        self.entries = {}
+        db.cache = self
+
+    def get(self, key):
+        with self.db.lock_of(key):
+            if key in self.entries:
+                return self.entries[key]
+            value = self.entries[key] = self.db.query(key)
+            return value
+
+    def set(self, key, value):
+        with self.db.lock_of(key):
+            self.entries[key] = value
