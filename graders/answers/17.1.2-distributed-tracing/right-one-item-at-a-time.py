@@ -1,0 +1,48 @@
+# right: a request that waits for each item before it submits the next; slow, and nothing says that it must not be
+# %% solution="traced-worker-pool"
+from concurrent.futures import wait
+from contextvars import copy_context
+
+from opentelemetry.trace import StatusCode
+
+from shared.observability.contracts import correlation_id, process_item
+from shared.observability.worker_pool import WorkerPool
+
+
+def id_attributes():
+    value = correlation_id.get()
+    return {} if value is None else {"correlation_id": value}
+
+
+class TracedWorkerPool:
+    def __init__(self, workers, queue_size, tracer):
+        self.tracer = tracer
+        self.pool = WorkerPool(workers, queue_size)
+
+    def submit(self, fn, *args):
+        return self.pool.submit(copy_context().run, self.run, fn, args)
+
+    def run(self, fn, args):
+        with self.tracer.start_as_current_span(fn.__name__, attributes=id_attributes()) as span:
+            try:
+                return fn(*args)
+            except BaseException as error:
+                span.set_status(StatusCode.ERROR, repr(error))
+                raise
+
+    def shutdown(self, wait=True):
+        self.pool.shutdown(wait)
+
+
+def process_request(tracer, pool, items):
+    with tracer.start_as_current_span("process_request", attributes=id_attributes()):
+        results, first = [], None
+        for item in items:
+            future = pool.submit(process_item, item)
+            wait([future])
+            error = future.exception()
+            first = first or error
+            results.append(None if error else future.result())
+        if first is not None:
+            raise first
+        return results

@@ -1,0 +1,46 @@
+# wrong: never detaches the request's span: the thread's next request hangs below it
+# fails: request-has-one-span
+# says: to be a root: no span was current
+# says: it is a child of span 1 (process_request)
+# %% solution="traced-worker-pool"
+from concurrent.futures import wait
+from contextvars import copy_context
+
+from opentelemetry import context, trace
+from opentelemetry.trace import StatusCode
+
+from shared.observability.contracts import correlation_id, process_item
+from shared.observability.worker_pool import WorkerPool
+
+
+def id_attributes():
+    value = correlation_id.get()
+    return {} if value is None else {"correlation_id": value}
+
+
+class TracedWorkerPool:
+    def __init__(self, workers, queue_size, tracer):
+        self.tracer = tracer
+        self.pool = WorkerPool(workers, queue_size)
+
+    def submit(self, fn, *args):
+        return self.pool.submit(copy_context().run, self.run, fn, args)
+
+    def run(self, fn, args):
+        with self.tracer.start_as_current_span(fn.__name__, attributes=id_attributes()) as span:
+            try:
+                return fn(*args)
+            except BaseException as error:
+                span.set_status(StatusCode.ERROR, repr(error))
+                raise
+
+    def shutdown(self, wait=True):
+        self.pool.shutdown(wait)
+
+
+def process_request(tracer, pool, items):
+    with tracer.start_span("process_request", attributes=id_attributes()) as span:
+        context.attach(trace.set_span_in_context(span))
+        futures = [pool.submit(process_item, item) for item in items]
+        wait(futures)
+        return [future.result() for future in futures]
