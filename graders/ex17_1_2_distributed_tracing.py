@@ -494,7 +494,7 @@ class RequestsDoNotMix(Check):
             children = [event for _, event in record.named("process_item") if event["parent"] == mine]
             if len(children) != len(names[label]):
                 raise Mismatch(
-                    expected=f"{_count(len(names[label]), 'span')} process_item, a child of the span of request {label}",
+                    expected=f"{_count(len(names[label]), 'span')} process_item, children of request {label}'s span",
                     observed=f"{len(children)}",
                     at=record.spans[mine][0] if mine is not None else None,
                 )

@@ -1,0 +1,30 @@
+# wrong: `or vector(0)` for the good requests: where nothing is scraped, all seem to be late
+# fails: nothing-to-see-fires-nothing, quiet-days-page-nobody
+# says: SlowForUsers (critical latency)
+
+# %% solution="alert-rules"
+rules = """
+groups:
+  - name: image-pipeline
+    rules:
+      - alert: SlowForUsers
+        expr: 1 - (sum(rate(request_duration_seconds_bucket{le="1.0"}[5m])) or vector(0)) / (sum(rate(request_duration_seconds_count[5m])) > 0 or vector(1)) > 0.01
+        for: 8m
+        labels: {severity: critical, signal: latency}
+      - alert: ManyErrors
+        expr: sum(rate(requests_failed_total[5m])) / sum(rate(requests_total[5m])) > 0.05
+        for: 8m
+        labels: {severity: critical, signal: errors}
+      - alert: SomeErrors
+        expr: sum(rate(requests_failed_total[5m])) / sum(rate(requests_total[5m])) > 0.01
+        for: 8m
+        labels: {severity: warning, signal: errors}
+      - alert: StageFull
+        expr: worker_pool_workers_active / worker_pool_workers_max > 0.95
+        for: 10m
+        labels: {severity: warning, signal: saturation}
+      - alert: MuchTraffic
+        expr: sum(rate(requests_total[5m])) > 150
+        for: 8m
+        labels: {severity: warning, signal: traffic}
+"""

@@ -1,0 +1,30 @@
+# wrong: irate looks at the last two samples only: two bad minutes are a page
+# fails: quiet-days-page-nobody
+# says: pending for 1 min
+
+# %% solution="alert-rules"
+rules = """
+groups:
+  - name: image-pipeline
+    rules:
+      - alert: SlowForUsers
+        expr: histogram_quantile(0.99, sum by (le) (rate(request_duration_seconds_bucket[5m]))) > 1
+        for: 8m
+        labels: {severity: critical, signal: latency}
+      - alert: ManyErrors
+        expr: sum(irate(requests_failed_total[5m])) / sum(irate(requests_total[5m])) > 0.05
+        for: 1m
+        labels: {severity: critical, signal: errors}
+      - alert: SomeErrors
+        expr: sum(irate(requests_failed_total[5m])) / sum(irate(requests_total[5m])) > 0.01
+        for: 8m
+        labels: {severity: warning, signal: errors}
+      - alert: StageFull
+        expr: worker_pool_workers_active / worker_pool_workers_max > 0.95
+        for: 10m
+        labels: {severity: warning, signal: saturation}
+      - alert: MuchTraffic
+        expr: sum(irate(requests_total[5m])) > 150
+        for: 8m
+        labels: {severity: warning, signal: traffic}
+"""
