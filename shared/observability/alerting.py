@@ -429,7 +429,8 @@ class _Placed:
         """Whether the selector may see a series that this rule writes."""
         if isinstance(self.rule, RecordingRule):
             return all(m.label != "__name__" or _accepts(m.op, m.value, self.rule.record) for m in selector.matchers)
-        fixed = {"alertname": self.rule.alert}
+        written_out = {name: text for name, text in self.rule.labels.items() if "{{" not in text}
+        fixed = {**written_out, "alertname": self.rule.alert}
         names = [m for m in selector.matchers if m.label == "__name__"]
         written = any(all(_accepts(m.op, m.value, name) for m in names) for name in ("ALERTS", "ALERTS_FOR_STATE"))
         return written and all(_accepts(m.op, m.value, fixed[m.label]) for m in selector.matchers if m.label in fixed)

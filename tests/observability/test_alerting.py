@@ -73,6 +73,24 @@ def test_a_rule_that_reads_itself_is_refused() -> None:
         fire(parse_rules(text), load("errors-20"))
 
 
+def test_a_warning_may_give_way_to_the_critical_alert_of_its_own_name() -> None:
+    rules = """
+groups:
+- name: g
+  rules:
+  - alert: Hot
+    expr: x > 2
+    labels: {severity: critical}
+  - alert: Hot
+    expr: x > 1 unless on () ALERTS{severity="critical", alertstate="firing"}
+    labels: {severity: warning}
+"""
+    series = Series({"__name__": "x"}, np.array([0, 2, 3, 3, 2, 0], float))
+    recording = Recording("test", "", 60.0, 60.0 * np.arange(6), None, None, (series,))
+    warnings = [alert for alert in fire(parse_rules(rules), recording) if alert.labels["severity"] == "warning"]
+    assert _minutes(warnings) == [(1, 1, 2), (4, 4, 5)]
+
+
 def test_an_evaluation_error_names_the_rule() -> None:
     text = "groups: [{name: g, rules: [{alert: Bad, expr: requests_total * on () requests_total}]}]"
     with pytest.raises(RulesError, match=r"alert 'Bad'.*many-to-many"):

@@ -23,7 +23,7 @@ groups:
             avg_over_time((
               sum(rate(requests_failed_total[2m])) / sum(rate(requests_total[2m])) > bool 0.01
             )[9m:1m]) > 0.7
-          ) unless on () ALERTS{alertname="ErrorsPage", alertstate="firing"}
+          ) unless on () ALERTS{severity="critical", alertstate="firing"}
         labels: {severity: warning, signal: errors}
       - alert: Saturated
         expr: avg_over_time((worker_pool_workers_active == bool worker_pool_workers_max)[12m:30s]) > 0.9
