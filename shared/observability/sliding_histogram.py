@@ -3,20 +3,28 @@
 Invariant: a value lies in exactly one bucket of exactly one slot, and no bucket is wider than 1/32 of its lower bound.
 
 Buckets are log-linear, as in HdrHistogram: each power of two is cut into 32 equal parts, so the middle of a bucket is
-at most 1/64 away from anything in it. Time is a ring of one-second slots, and a slot holds only the buckets that it
-needs: memory follows what happens, not what could happen.
+at most 1/64 away from anything in it. A bucket is found by bisection in a table of bounds: eleven comparisons in C, at
+half the cost of taking a float apart in Python. Time is a ring of one-second slots, and a slot holds only the buckets
+that it needs: memory follows what happens, not what could happen.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from bisect import bisect_right
+from collections import Counter, defaultdict
 from collections.abc import Iterable
-from math import ceil, floor, frexp, inf, ldexp
+from math import ceil, floor, inf, ldexp
 
-__all__ = ["RELATIVE_ERROR", "SlidingHistogram", "quantile"]
+__all__ = ["LARGEST", "RELATIVE_ERROR", "SMALLEST", "SlidingHistogram", "quantile"]
 
-RELATIVE_ERROR = 1 / 64
+_PARTS = 32
+_EXPONENTS = range(-30, 20)
+_BOUNDS = [ldexp(1 + part / _PARTS, exponent) for exponent in _EXPONENTS for part in range(_PARTS)]
+
+RELATIVE_ERROR = 0.5 / _PARTS
 """By how much a quantile may be off, as a fraction of the value that was recorded."""
+SMALLEST, LARGEST = _BOUNDS[0], _BOUNDS[-1]
+"""A value below the first counts as 0, one above the second as the second: in seconds, about 1 ns and 12 days."""
 
 _Slot = tuple[float, dict[int, int]]  # the second that it holds, and its counts by bucket
 
@@ -31,27 +39,20 @@ class SlidingHistogram:
     `quantile` over all of them. Raises ValueError for fewer than 1 slot.
     """
 
-    __slots__ = ("_counts", "_second", "_slots")
+    __slots__ = ("_counts", "_next_second", "_slots")
 
     def __init__(self, seconds: int = 60) -> None:
         if seconds < 1:
             raise ValueError(f"seconds counts slots: at least 1, not {seconds!r}")
         self._slots: list[_Slot] = [(-inf, {})] * seconds
-        self._second: float = -inf
-        self._counts: dict[int, int] = {}
+        self._counts: dict[int, int] = {}  # the latest slot's
+        self._next_second: float = -inf  # when it ends
 
     def record(self, value: float, now: float) -> None:
-        """Count a finite `value`; what is not positive counts as 0."""
-        second = floor(now)
-        if second > self._second:
-            self._turn(second)
-        if value > 0.0:
-            mantissa, exponent = frexp(value)
-            bucket = (exponent << 6) + int(mantissa * 64.0)  # the mantissa is in [0.5, 1): 32 parts, 32 to 63
-        else:
-            bucket = 0
-        counts = self._counts
-        counts[bucket] = counts.get(bucket, 0) + 1
+        """Count a value."""
+        if now >= self._next_second:
+            self._turn(floor(now))
+        self._counts[bisect_right(_BOUNDS, value)] += 1
 
     def quantile(self, q: float, now: float) -> float | None:
         """The smallest value that at least a fraction `q` of the values do not exceed (nearest rank); None for none.
@@ -62,10 +63,10 @@ class SlidingHistogram:
 
     def count(self, now: float) -> int:
         """How many values there are."""
-        return sum(self.buckets(now).values())
+        return self.buckets(now).total()
 
     def buckets(self, now: float) -> Counter[int]:
-        """The counts by bucket, in no order; `quantile` knows what a bucket stands for."""
+        """The counts by bucket, in no order; the buckets of larger values have larger numbers."""
         oldest = floor(now) - len(self._slots)
         total: Counter[int] = Counter()
         for second, counts in self._slots:
@@ -74,9 +75,9 @@ class SlidingHistogram:
         return total
 
     def _turn(self, second: int) -> None:
-        self._counts = {}
+        self._counts = defaultdict(int)
         self._slots[second % len(self._slots)] = (second, self._counts)
-        self._second = second
+        self._next_second = second + 1
 
 
 def quantile(histograms: Iterable[SlidingHistogram], q: float, now: float) -> float | None:
@@ -89,7 +90,7 @@ def quantile(histograms: Iterable[SlidingHistogram], q: float, now: float) -> fl
     if not total:
         return None
     rank = max(1, ceil(q * total.total() - 1e-9))  # 0.07 * 100 is a little more than 7
-    for bucket in sorted(total, key=_middle):
+    for bucket in sorted(total):
         rank -= total[bucket]
         if rank <= 0:
             return _middle(bucket)
@@ -98,4 +99,6 @@ def quantile(histograms: Iterable[SlidingHistogram], q: float, now: float) -> fl
 
 def _middle(bucket: int) -> float:
     """The value that stands for a bucket."""
-    return ldexp((bucket & 63) + 0.5, (bucket >> 6) - 6) if bucket & 63 else 0.0
+    if bucket == 0:
+        return 0.0
+    return (_BOUNDS[bucket - 1] + _BOUNDS[min(bucket, len(_BOUNDS) - 1)]) / 2

@@ -6,6 +6,9 @@ worker is about to take.
 A deque and one Condition, instead of ThreadPoolExecutor's unbounded queue, semaphore and two locks: everything that
 must agree (waiting tasks, busy workers, wanted workers) changes under one lock, which is held for a constant number of
 steps and never while a task runs.
+
+One worker is woken at a time, and wakes the next if tasks still wait: a burst of short tasks does not make all workers
+fight for the lock. While tasks wait and a worker sleeps, some worker is waking up.
 """
 
 from __future__ import annotations
@@ -60,11 +63,13 @@ class WorkerPool:
         self._queue_size = queue_size
         self._new_runner = new_runner
         self._queue: deque[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = deque()
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._threads: set[threading.Thread] = set()
         self._workers = 0  # as many as there should be; after a shrink, surplus threads leave when their task ends
         self._busy = 0  # workers that hold a task
-        self._sleeping = 0  # workers that wait for a notification
+        self._sleeping = 0  # workers in `wait`
+        self._waking = False  # one of them has been notified, to take a task
         self._closed = False
         try:
             self.resize(workers)
@@ -88,15 +93,15 @@ class WorkerPool:
         Raises Saturated, at once, when `queue_size` tasks wait already; RuntimeError after `shutdown`.
         """
         future: Future[R] = Future()
-        with self._changed:
+        with self._lock:
             if self._closed:
                 raise RuntimeError("this worker pool was shut down: it takes no more tasks")
             free = self._workers - self._busy
             if len(self._queue) - (free if free > 0 else 0) >= self._queue_size:
                 raise Saturated(f"all {self._workers} workers are busy and {len(self._queue)} tasks wait")
             self._queue.append((future, fn, args))
-            if self._sleeping:
-                self._changed.notify()
+            if self._sleeping and not self._waking:
+                self._wake_one()
         return future
 
     def resize(self, workers: int) -> None:
@@ -106,7 +111,7 @@ class WorkerPool:
         """
         if workers < 1:
             raise ValueError(f"workers counts threads: at least 1, not {workers!r}")
-        with self._changed:
+        with self._lock:
             if self._closed:
                 raise RuntimeError("this worker pool was shut down: it cannot be resized")
             while len(self._threads) < workers:
@@ -117,7 +122,7 @@ class WorkerPool:
 
     def shutdown(self, wait: bool = True) -> None:
         """Take no more tasks; those accepted still run. `wait`: return when all of them have ended, and all workers."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._changed.notify_all()
             threads = self._threads - {threading.current_thread()}
@@ -142,24 +147,26 @@ class WorkerPool:
             self._threads.discard(thread)
             raise
 
+    def _wake_one(self) -> None:
+        self._waking = True
+        self._changed.notify()
+
     def _work(self, run: Runner) -> None:
-        changed, queue = self._changed, self._queue
+        lock, queue = self._lock, self._queue
         held = 0  # tasks that this worker holds
         while True:
-            with changed:
+            with lock:
                 self._busy -= held
                 while not queue or len(self._threads) > self._workers:
                     if self._closed or len(self._threads) > self._workers:
                         self._threads.discard(threading.current_thread())
                         return
-                    self._sleeping += 1
-                    try:
-                        changed.wait()
-                    finally:
-                        self._sleeping -= 1
+                    self._sleep()
                 task = queue.popleft()
                 held = 1
                 self._busy += held
+                if queue and self._sleeping and not self._waking:
+                    self._wake_one()
             try:
                 run(*task)
             except Exception:
@@ -167,3 +174,11 @@ class WorkerPool:
             except BaseException:  # out of a callback of the Future, which has its outcome: the worker goes on
                 _log.debug("a callback of a task's Future raised", exc_info=True)
             del task
+
+    def _sleep(self) -> None:
+        self._sleeping += 1
+        try:
+            self._changed.wait()
+        finally:
+            self._sleeping -= 1
+            self._waking = False

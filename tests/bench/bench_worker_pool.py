@@ -27,7 +27,7 @@ WORKERS = 4
 
 
 def tables(quick: bool) -> Iterator[Table]:
-    number, rounds = (20, 2) if quick else (1_000, 60)
+    number, rounds = (20, 2) if quick else (200, 200)
     yield _instrumentation(number, rounds)
     number, rounds = (50, 2) if quick else (2_000, 30)
     pools: dict[str, Loop] = {OURS: _ours, "ThreadPoolExecutor": _executor}
