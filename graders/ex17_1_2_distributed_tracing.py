@@ -356,6 +356,7 @@ class TaskSpanIsChildOfItsSubmitter(Check):
         {"workers": 1, "under": [True], "waits": True, "lasts": 0.0},
         {"workers": 1, "under": [False], "waits": True, "lasts": 0.0},
         {"workers": 1, "under": [True, False], "waits": True, "lasts": 0.0},
+        {"workers": 1, "under": [False, False], "waits": False, "lasts": 0.0},
         {"workers": 1, "under": [True, True, False], "waits": False, "lasts": 1.0},
         {"workers": 1, "under": [True, False, True], "waits": True, "lasts": 1.0},
     )

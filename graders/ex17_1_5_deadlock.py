@@ -635,7 +635,7 @@ class AbsentKeysAreNone(_CallsCheck):
         st.lists(st.sampled_from([["get", "a"], ["update", "a", 2]]), max_size=2),
     )
     examples = 6
-    always = (_absent("b", []), _absent("b", [["update", "a", 2]]))
+    always = (_absent("b", []), _absent("b", [["update", "a", 2]]), _absent("b", [["get", "a"], ["get", "a"]]))
 
     def judge_calls(self, scenario: dict[str, Any], history: History) -> None:
         key = _planned(scenario)[0][1]

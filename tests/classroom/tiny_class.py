@@ -19,6 +19,12 @@ _CHECKS = '''
 from hypothesis import strategies as st
 from graders.kit import Check, Mismatch
 
+def returned(history):
+    """What the one call returned. A record that is not whole is refused."""
+    if len(history) != 1 or history[0].get("outcome") != "returned":
+        raise Mismatch(expected="one call that returns", observed=f"{history}"[:200])
+    return history[0]["value"]
+
 class DoublesIt(Check):
     """It doubles any number."""
     hint = "Hint 1"
@@ -27,8 +33,8 @@ class DoublesIt(Check):
     def drive(self, answer, scenario, world):
         world.call(f"double({scenario})", answer, scenario)
     def judge(self, scenario, history):
-        if history[0].get("value") != 2 * scenario:
-            raise Mismatch(expected=f"{2 * scenario}", observed=f"{history[0].get('value')!r}", at=0)
+        if (value := returned(history)) != 2 * scenario:
+            raise Mismatch(expected=f"{2 * scenario}", observed=f"{value!r}", at=0)
 
 class KeepsZero(Check):
     """It keeps zero."""
@@ -38,8 +44,8 @@ class KeepsZero(Check):
     def drive(self, answer, scenario, world):
         world.call("double(0)", answer, 0)
     def judge(self, scenario, history):
-        if history[0].get("value") != 0:
-            raise Mismatch(expected="0", observed=f"{history[0].get('value')!r}", at=0)
+        if (value := returned(history)) != 0:
+            raise Mismatch(expected="0", observed=f"{value!r}", at=0)
 '''
 
 STUB = "def double(number):\n    raise NotImplementedError"
