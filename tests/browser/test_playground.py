@@ -79,7 +79,7 @@ def test_the_keyboard_reads_the_chart(notebook: Any, page: Page) -> None:
     canvas = page.locator(".course-live-chart canvas")
     assert "circuit breaker" in canvas.get_attribute("aria-label")
     spoken = page.locator(".course-live-spoken")
-    for _ in range(40):  # nothing to read before the first picture; a change of state is spoken too
+    for _ in range(160):  # nothing to read before the first picture; a change of state is spoken too
         canvas.press("Escape")
         canvas.press("PageUp")
         if "10 s ago" in (spoken.text_content() or ""):

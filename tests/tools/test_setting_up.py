@@ -66,7 +66,7 @@ def test_an_old_python_is_one_sentence():
 def test_help_lists_every_command():
     # Below another make, as in `make test`, it also says which folder it enters.
     listed = {line.split()[1] for line in make("help").stdout.splitlines() if line.startswith("  make ")}
-    wanted = "help lab test build course-check autograde feedback bench bench-grading clean"
+    wanted = "help lab test build course-check autograde feedback services bench bench-grading clean"
     assert listed == set(wanted.split())
 
 
