@@ -65,7 +65,7 @@ class WorkerPool:
         self._queue: deque[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = deque()
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._threads: set[threading.Thread] = set()
+        self._threads: dict[threading.Thread, None] = {}  # in the order of their start, the same in every replay
         self._workers = 0  # as many as there should be; after a shrink, surplus threads leave when their task ends
         self._busy = 0  # workers that hold a task
         self._sleeping = 0  # workers in `wait`
@@ -125,7 +125,7 @@ class WorkerPool:
         with self._lock:
             self._closed = True
             self._changed.notify_all()
-            threads = self._threads - {threading.current_thread()}
+            threads = [each for each in self._threads if each is not threading.current_thread()]
         if wait:
             for thread in threads:
                 thread.join()
@@ -140,11 +140,11 @@ class WorkerPool:
 
     def _start_one(self) -> None:
         thread = threading.Thread(target=self._work, args=(self._new_runner(),), name="worker", daemon=True)
-        self._threads.add(thread)
+        self._threads[thread] = None
         try:
             thread.start()
         except BaseException:
-            self._threads.discard(thread)
+            self._threads.pop(thread, None)
             raise
 
     def _wake_one(self) -> None:
@@ -159,7 +159,7 @@ class WorkerPool:
                 self._busy -= held
                 while not queue or len(self._threads) > self._workers:
                     if self._closed or len(self._threads) > self._workers:
-                        self._threads.discard(threading.current_thread())
+                        self._threads.pop(threading.current_thread(), None)
                         return
                     self._sleep()
                 task = queue.popleft()

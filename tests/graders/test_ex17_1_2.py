@@ -61,6 +61,6 @@ def test_a_record_that_lacks_an_event_or_an_outcome_is_refused(check: Check) -> 
 
 def test_a_record_tells_spans_by_numbers_so_that_a_run_and_its_replay_are_equal() -> None:
     check = CHECKS["requests-do-not-mix"]
-    given = answer(find("17.1.2").answers / "right-own-threads.py")
+    given = answer(find("17.1.2").answers / "right-subclass-of-the-pool.py")
     once, again = (play(check, given, check.always[1], Plan(seed=3, schedules=5)) for _ in range(2))
     assert once == again
