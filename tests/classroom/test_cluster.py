@@ -56,10 +56,14 @@ def local_cluster(workers: int, folder: Path) -> LocalCluster:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     """Two workers. A killed one is started again. When they end, nothing of them is left."""
     scratch = tmp_path_factory.mktemp("workers")
+    environment = dict(os.environ)
     before = set(psutil.Process().children(recursive=True))
     with local_cluster(2, scratch) as cluster:
         yield cluster
         family = set(psutil.Process().children(recursive=True)) - before
+    # Dask leaves what it sets for its workers, a hash seed among it, in this process too.
+    os.environ.clear()
+    os.environ.update(environment)
     # The tracker of multiprocessing is this process's own and stays.
     family = {each for each in family if each.is_running() and "resource_tracker" not in " ".join(each.cmdline())}
     assert psutil.wait_procs(family, timeout=30)[1] == [], "a process outlives its worker"

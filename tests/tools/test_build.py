@@ -74,15 +74,19 @@ def test_only_golden_cells_keep_outputs_and_their_count_is_real(built: Exercise)
 
 
 def test_nbval_compares_the_golden_output(built: Exercise, tmp_path: Path):
+    told: list[str] = []
+
     def nbval(path: Path) -> int:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull]
         command += ["--nbval-lax", "--nbval-current-env", str(path)]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True).returncode
+        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        told.append(run.stdout + run.stderr)
+        return run.returncode
 
     changed = tmp_path / "changed.ipynb"
     changed.write_text(built.golden.read_text().replace("42\\n", "43\\n"))
     assert changed.read_text() != built.golden.read_text()
-    assert (nbval(built.golden), nbval(changed)) == (0, 1)
+    assert (nbval(built.golden), nbval(changed)) == (0, 1), told[0]
 
 
 def test_ids_come_from_names_and_an_unnamed_cell_counts_from_the_name_above(built: Exercise):
