@@ -196,6 +196,20 @@ def count_pixels(page: Page) -> Callable[[str], int]:
     return lambda colour: page.evaluate(_COUNT_PIXELS, colour)
 
 
+@pytest.fixture
+def comes_to_show(page: Page, count_pixels: Callable[[str], int]) -> Callable[[str, int], bool]:
+    """Whether the live chart has more than so many pixels of this CSS colour within 20 s: it draws when it can."""
+
+    def wait(colour: str, pixels: int) -> bool:
+        for _ in range(200):
+            if count_pixels(colour) > pixels:
+                return True
+            page.wait_for_timeout(100)
+        return False
+
+    return wait
+
+
 _CURRENT = "const notebook = window.jupyterapp?.shell.currentWidget;"
 _NOTEBOOK_IS_OPEN = f"path => {{ {_CURRENT} return notebook?.context?.path === path; }}"
 _READY = f"async () => {{ {_CURRENT} await notebook.context.ready; await notebook.sessionContext.ready; }}"
