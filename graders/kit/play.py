@@ -53,9 +53,7 @@ def play(check: Check, answer: Any, scenario: Scenario, plan: Plan = Plan()) -> 
     return play_each(check, answer, [scenario], plan)[0]
 
 
-def play_each(
-    check: Check, answer: Any, scenarios: Sequence[Scenario], plan: Plan = Plan()
-) -> list[list[Recording]]:
+def play_each(check: Check, answer: Any, scenarios: Sequence[Scenario], plan: Plan = Plan()) -> list[list[Recording]]:
     """Drive `answer` through each of `scenarios` (at least one), until there is enough to judge.
 
     The list may be shorter than `scenarios`: it ends with the first trouble, or where it has grown long.

@@ -25,6 +25,8 @@ from shared.simulation.strategies import Strategy, few_preemptions, strategies
 from shared.simulation.wording import error_text, interleaving
 
 MAX_STEPS = 200_000
+_GARBAGE = 20_000
+"""Objects made since the last collection after which, between two runs, what became garbage is collected."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -320,9 +322,7 @@ _SHRINK_ATTEMPTS_OTHERWISE = 200
 
 
 def _same(one: Failure | None, other: Failure | None) -> bool:
-    return (
-        one is not None and other is not None and one.kind == other.kind and type(one.error) is type(other.error)
-    )
+    return one is not None and other is not None and one.kind == other.kind and type(one.error) is type(other.error)
 
 
 def _count_of(schedule: Schedule) -> str:
@@ -396,7 +396,9 @@ class _Environment:
             record=record,
             instrument=None if self._preemption is None else self._preemption.instrument,
         )
-        with _no_garbage_collection(), _fixed_random_numbers() if seed_random else contextlib.nullcontext():
+        if gc.get_count()[0] > _GARBAGE:
+            gc.collect(1)
+        with _fixed_random_numbers() if seed_random else contextlib.nullcontext():
             value = scheduler.execute(program)
         for name in scheduler.abandoned:
             warnings.warn(f"{name} would not end with its run and is left behind as a daemon thread", RuntimeWarning, 4)
@@ -429,7 +431,7 @@ def _environment(
     """Control locks, threads and time in what `programs` and `answers` refer to, for the runs of the `with` block."""
     if threading.get_ident() in controlled:
         raise RuntimeError("a controlled run cannot start another one: call it from outside the program under test")
-    with _one_at_a_time, contextlib.ExitStack() as stack:
+    with _one_at_a_time, _no_garbage_collection(), contextlib.ExitStack() as stack:
         stack.enter_context(Patches((*programs, *answers)))
         preemption = stack.enter_context(Preemption(programs, answers)) if preempt else None
         yield _Environment(preemption, order_tasks)

@@ -19,6 +19,7 @@ from shared.simulation.strategies import ANY, SHARED
 from shared.simulation.wording import is_library
 
 _get_ident = _thread.get_ident
+_settrace, _getframe = sys.settrace, sys._getframe
 
 _READS = {
     "LOAD_ATTR", "LOAD_SUPER_ATTR", "LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF",
@@ -86,6 +87,7 @@ class Preemption:
         codes = [code for answer in answers for code in _codes_of(answer)]
         self._answer_files = {code.co_filename for code in codes}
         self._points: dict[int, tuple[types.CodeType, dict[int, Weight] | None]] = {}
+        self._untraced: set[int] = set()
         self._written: set[str] = set()
         self._known: list[types.CodeType] = []
         codes.extend(code for program in programs for code in _codes_of(program))
@@ -169,12 +171,13 @@ class Preemption:
 
         def __exit__(self, *_: object) -> None:
             self._points.clear()
+            self._untraced.clear()
 
-        def instrument(self, me: ControlledThread) -> Callable[[], None]:
-            """Trace the current thread; returns what ends that."""
+        def instrument(self, me: ControlledThread) -> Callable[[bool], None]:
+            """What switches the tracing of the current thread on and off, in the midst of its functions too."""
             switch_point = me.scheduler.switch_point
-            local_traces: dict[int, Callable[..., Any] | None] = {}
-
+            local_traces: dict[int, Callable[..., Any]] = {}
+            untraced = self._untraced
             written = self._written
 
             def local_trace(points: dict[int, Weight]) -> Callable[..., Any]:
@@ -189,18 +192,32 @@ class Preemption:
 
             def trace_call(frame: types.FrameType, event: str, _: Any) -> Any:
                 code = frame.f_code
-                try:
-                    trace = local_traces[id(code)]
-                except KeyError:
+                known = id(code)
+                if known in untraced:
+                    return None
+                trace = local_traces.get(known)
+                if trace is None:
                     points = self.points(code)
-                    trace = local_traces[id(code)] = None if points is None else local_trace(points)
-                if trace is not None:
-                    frame.f_trace_opcodes = True
-                    frame.f_trace_lines = False
+                    if points is None:
+                        untraced.add(known)
+                        return None
+                    trace = local_traces[known] = local_trace(points)
+                frame.f_trace_opcodes = True
+                frame.f_trace_lines = False
                 return trace
 
-            sys.settrace(trace_call)
-            return lambda: sys.settrace(None)
+            def turn(on: bool) -> None:
+                if not on:
+                    _settrace(None)
+                    return
+                frame: types.FrameType | None = _getframe(1)
+                while frame is not None:
+                    if frame.f_trace is None:
+                        frame.f_trace = trace_call(frame, "call", None)
+                    frame = frame.f_back
+                _settrace(trace_call)
+
+            return turn
 
 
 def _codes_of(answer: Any) -> Iterable[types.CodeType]:

@@ -36,6 +36,9 @@ STALL_SECONDS = 5.0
 BUSY_SECONDS = 10.0
 """CPU seconds that the baton's holder may compute without reaching anything controlled."""
 
+EXPLORED_BUSY_SECONDS = 2.0
+"""The same where schedules are explored: beside others, so much computing is far more steps than a run may have."""
+
 LEAK_GRACE_SECONDS = 1.0
 """Virtual seconds that threads get to end after the program, before they count as leaked."""
 
@@ -85,6 +88,8 @@ class ControlledThread:
     unwinds: int = 0
     cleanup_operations: int = 0
     locks_held: int = 0
+    trace: Callable[[bool], None] | None = None
+    traced: bool = False
     on_exit: Callable[[], None] | None = None
     os_exit: Callable[[float], bool] | None = None
 
@@ -110,7 +115,7 @@ class Scheduler:
         start: float = 0.0,
         drain: bool = False,
         record: bool = False,
-        instrument: Callable[[ControlledThread], Callable[[], None] | None] | None = None,
+        instrument: Callable[[ControlledThread], Callable[[bool], None] | None] | None = None,
     ) -> None:
         self.explore = explore
         self.order_tasks = order_tasks
@@ -245,6 +250,8 @@ class Scheduler:
             self._end(me)
         elif chosen is not me:
             self._pass_baton(me, chosen, "waited")
+        else:
+            self._trace_or_not(me)
         return not me.timed_out
 
     def wake(self, thread: ControlledThread) -> None:
@@ -339,6 +346,15 @@ class Scheduler:
         while index and self.ready[index - 1].held_back:
             index -= 1
         self.ready.insert(index, thread)
+        holder = self.current
+        if holder is not None and holder is not thread and not holder.traced and holder.ident == _get_ident():
+            self._trace_or_not(holder)
+
+    def _trace_or_not(self, me: ControlledThread) -> None:
+        """Trace `me`, the baton's holder, while the baton could pass: what runs beside nobody is many times faster."""
+        if me.trace is not None and me.traced is not bool(self.ready):
+            me.traced = not me.traced
+            me.trace(me.traced)
 
     def _hold_back(self, me: ControlledThread) -> None:
         """Stopped where it could go on, a thread stays stopped until the others wait: races need that room."""
@@ -389,6 +405,7 @@ class Scheduler:
         me.gate.acquire()
         if self.closing:
             self._unwind(me)
+        self._trace_or_not(me)
 
     def _note_switch(self, me: ControlledThread, chosen: ControlledThread, reason: str) -> None:
         if reason == "waited":
@@ -449,7 +466,8 @@ class Scheduler:
         """Run a thread's own code. What ends it is kept as a result of the run."""
         if self.explore and me is not self.threads[0]:
             self.switch_point(me)
-        stop_tracing = self._instrument(me) if self._instrument is not None else None
+        me.trace = self._instrument(me) if self._instrument is not None else None
+        self._trace_or_not(me)
         try:
             body()
         except (Unwind, SystemExit):
@@ -458,8 +476,9 @@ class Scheduler:
             self.thread_errors.append((me.name, error))
             raise
         finally:
-            if stop_tracing is not None:
-                stop_tracing()
+            if me.traced and me.trace is not None:
+                me.trace(False)
+            me.trace = None
 
     def _exit(self, me: ControlledThread) -> None:
         me.done = True
@@ -516,6 +535,7 @@ class Scheduler:
         """Wait for the end of the run; call a holder of the baton that makes no progress a hang or a livelock."""
         seen: tuple[Any, ...] = ()
         since = cpu = 0.0
+        busy_limit = EXPLORED_BUSY_SECONDS if self.explore else BUSY_SECONDS
         while not self._ended.acquire(timeout=_TICK_SECONDS):
             holder = self.current
             beat = (holder, self.step, self._spins, self.now_ns)
@@ -524,8 +544,9 @@ class Scheduler:
                 continue
             used = _cpu_seconds(holder) - cpu
             waited = _real_monotonic() - since
-            if waited >= STALL_SECONDS and (used < waited / 20 or used >= BUSY_SECONDS):
-                self.fail(stalled(self, holder, busy=used >= BUSY_SECONDS, seconds=waited))
+            busy = used >= busy_limit
+            if busy or (waited >= STALL_SECONDS and used < waited / 20):
+                self.fail(stalled(self, holder, busy=busy, seconds=busy_limit if busy else STALL_SECONDS))
                 self.closing = True
                 self._recall()
                 return

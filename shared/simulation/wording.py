@@ -30,6 +30,7 @@ _THREAD_BODY = {getattr(threading.Thread, name).__code__ for name in ("_bootstra
 _JOIN = threading.Thread.join.__code__
 _STDLIB = sysconfig.get_paths()["stdlib"]
 _MACHINERY = tuple(os.path.join(_STDLIB, name, "") for name in ("asyncio", "concurrent", "importlib", "logging"))
+_POLLS = "Virtual time stands still while a thread runs: a loop that polls must wait"
 _PROJECT_CHECKS = os.path.join(os.path.dirname(os.path.dirname(_HERE.rstrip(os.sep))), "graders", "")
 
 
@@ -141,7 +142,7 @@ def livelock(scheduler: Scheduler, spinning: ControlledThread) -> Failure:
     at = answer_line(spinning.ident)
     message = (
         f"livelock: no end after {scheduler.step:,} steps; {spinning.name} was running at {place(at)}"
-        f"{_quoted(at)}. Virtual time stands still while a thread runs: a loop that polls must wait"
+        f"{_quoted(at)}. {_POLLS}"
     )
     return Failure("livelock", message, None, threads)
 
@@ -150,13 +151,15 @@ def stalled(scheduler: Scheduler, holder: ControlledThread, *, busy: bool, secon
     threads = _describe(scheduler)
     at = answer_line(holder.ident)
     if busy:
-        message = f"livelock: {holder.name} computed for {seconds:.0f} real seconds without waiting"
+        message = f"livelock: {holder.name} computed for over {seconds:g} s without waiting"
     else:
-        message = f"hang: {holder.name} is blocked outside control for {seconds:.0f} real seconds"
+        message = f"hang: {holder.name} is blocked outside control for over {seconds:g} real seconds"
     frame = next(_frames(holder.ident), None)
     inside = (frame.f_code.co_filename, frame.f_lineno) if frame is not None else None
     within = f", inside {frame.f_code.co_qualname} ({place(inside)})" if frame is not None and inside != at else ""
-    return Failure("livelock" if busy else "hang", f"{message}, at {place(at)}{_quoted(at)}{within}", None, threads)
+    advice = f". {_POLLS}" if busy else ""
+    kind = "livelock" if busy else "hang"
+    return Failure(kind, f"{message}, at {place(at)}{_quoted(at)}{within}{advice}", None, threads)
 
 
 def interleaving(switches: Iterable[Switch], limit: int = 14) -> list[str]:
