@@ -24,6 +24,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from multiprocessing.connection import Connection
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -413,7 +414,7 @@ class GradingPool:
             self._workers,
             mp_context=context,
             initializer=_start_worker,
-            initargs=(self._folder, self._isolation, self._make_grader, listener),
+            initargs=(self._folder, self._isolation, self._make_grader, listener, context.Value("i", 0)),
         )
 
     def _drop_pool(self) -> None:
@@ -445,12 +446,31 @@ class _Worker:
 _worker: _Worker
 
 
-def _start_worker(folder: ClassFolder, isolation: str, make_grader: Callable[[str], Grader], stop: Connection) -> None:
+def _start_worker(
+    folder: ClassFolder,
+    isolation: str,
+    make_grader: Callable[[str], Grader],
+    stop: Connection,
+    started: Synchronized[int],
+) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with started.get_lock():
+        _stay_on_one_core(started.value)
+        started.value += 1
     _worker = _Worker(folder, isolation, make_grader, Verdicts(folder, isolation))
     atexit.register(_worker.close)
     threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
+
+
+def _stay_on_one_core(number: int) -> None:
+    """Keep a worker, and the runners that come from it, on the core of that number.
+
+    They take turns, and an answer's threads pass one baton: on one core a turn costs a fifth less than between two.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[number % len(cores)]})
 
 
 def _end_with_parent(stop: Connection) -> None:
