@@ -395,6 +395,9 @@ def _region_mistakes(cell: Cell) -> Iterator[Problem]:
         yield Problem(cell.line, 'a solution belongs in a cell with solution="name", or it would be released.')
     if not regions and cell.role == "solution":
         yield Problem(cell.line, f"a solution cell marks what the learner writes: {_BEGIN} … {_END}.")
+    if not regions and cell.role == "answer":
+        marks = f"<!-- {_BEGIN} --> … <!-- {_END} -->"
+        yield Problem(cell.line, f"an answer cell without {marks} is released without its question.")
 
 
 def _code_mistakes(cell: Cell) -> Iterator[Problem]:

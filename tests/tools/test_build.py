@@ -50,7 +50,7 @@ def mistakes(tmp_path: Path, source: str) -> list[tuple[int, str]]:
 def test_the_learners_notebook_has_stubs_and_locks_and_no_outputs(built: Exercise):
     notebook = cells(built.notebook)
     assert notebook["double"].source.endswith("# YOUR CODE HERE\n    raise NotImplementedError()")
-    assert notebook["why"].source == "YOUR ANSWER HERE"
+    assert notebook["why"].source == "Why is that so?\n\nYOUR ANSWER HERE"
     assert notebook["doubles"].metadata.editable is False
     assert notebook["doubles"].metadata.nbgrader.points == 2
     assert notebook["setup"].metadata.editable is False
@@ -190,6 +190,11 @@ def test_every_mistake_of_a_source_is_told_at_once(tmp_path: Path):
         (10, 'a solution belongs in a cell with solution="name", or it would be released.'),
         (13, 'a golden cell needs a name; add id="name".'),
         (16, "Python cannot read this: '(' was never closed."),
+        (
+            17,
+            "an answer cell without <!-- ### BEGIN SOLUTION --> … <!-- ### END SOLUTION --> is released without its"
+            " question.",
+        ),
         (17, "the header of this cell begins with `# %% [markdown]`, since its role is answer."),
         (19, "only test and answer cells have points."),
     ]

@@ -41,9 +41,11 @@ def double(number: int) -> int:
 check.doubles(double)
 
 # %% [markdown] answer="why" points=1
-# ### BEGIN SOLUTION
+# Why is that so?
+#
+# <!-- ### BEGIN SOLUTION -->
 # Because addition is repeated doubling, backwards.
-# ### END SOLUTION
+# <!-- ### END SOLUTION -->
 
 # %% [markdown]
 # Well done.
