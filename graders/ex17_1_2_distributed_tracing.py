@@ -547,11 +547,11 @@ class NextTaskSeesNeitherSpanNorId(Check):
                     observed=f"{_which(record, run['sees'])} is current in it",
                     at=index,
                 )
-            for what, found in (("read", run["reads"]), ("carry", span[1]["correlation"])):
+            for what, does, found in (("read", "reads", run["reads"]), ("carry", "carries", span[1]["correlation"])):
                 if found is not None:
                     raise Mismatch(
                         expected=f"{name} to {what} no correlation id: none was set at submit",
-                        observed=f"it {what}s {found!r}, the id of the request before",
+                        observed=f"it {does} {found!r}" + (", the id of the request before" if found == "id-a" else ""),
                         at=index if what == "read" else span[0],
                     )
 

@@ -362,7 +362,7 @@ def _expected(light: int, name: str) -> str:
 class _Light(_DashboardCheck):
     """One panel of row 1 has the right colour before, inside and after every incident."""
 
-    hint = _COLOURS
+    hint = _QUERIES  # steps that are wrong fail RowOneNeedsNoNumbers as well, which names the colours
     light: int
 
     def judge_layout(self, name: str, layout: Layout) -> None:

@@ -53,9 +53,9 @@ def _incident(words: str, within: int, what: str) -> _Case:
         (
             (0.0, "the incident begins"),
             (_MINUTE, "until here nothing fires"),
-            (within * _MINUTE, what),
-            (45 * _MINUTE, "the incident is over"),
-            (65 * _MINUTE, "by now all alerts are resolved"),
+            (within * _MINUTE, f"{within} min, {what}"),
+            (45 * _MINUTE, "45 min, the incident is over"),
+            (65 * _MINUTE, "65 min, by now all alerts are resolved"),
         ),
     )
 
@@ -70,10 +70,10 @@ CASES = {
     ),
     "quiet-month": _Case(
         "30 quiet days with blips of at most two minutes, evaluated every minute",
-        ((0.0, "the month begins"), (30 * _DAY, "the month is over, without a page")),
+        ((0.0, "the month begins"), (30 * _DAY, "day 30, by now nobody has been paged")),
     ),
     "healthy": _Case(
-        "a quiet night of six hours", ((0.0, "the night begins"), (749 * 30.0, "the night is over, without a page"))
+        "a quiet night of six hours", ((0.0, "the night begins"), (749 * 30.0, "6 h, by now nobody has been paged"))
     ),
     "zero-traffic": _Case(
         "all clients go away, 2 h 30 min into the night, and stay away",
@@ -129,7 +129,8 @@ class _RulesCheck(Check):
         text = _text(history[0])
         read = _read(text)
         if isinstance(read, str):
-            raise Mismatch(expected="rules that Prometheus takes", observed=f"it refuses them: {read}", at=0)
+            where = "" if isinstance(self, PrometheusTakesTheRules) else ": begin with the first check"
+            raise Mismatch(expected=f"rules that Prometheus takes{where}", observed=f"it refuses them: {read}", at=0)
         fired = _fired(text, name)
         if isinstance(fired, str):
             raise Mismatch(expected="rules that can be evaluated", observed=fired, at=0)
@@ -310,6 +311,9 @@ class _FiresInTime(_RulesCheck):
         if not inside:
             others = [alert for alert in fired if 0 <= _since(alert) <= over]
             observed = _fires(others, _after) or "none fires in the whole incident"
+            labels = {"severity": self.severity, "signal": self.signal}.items()
+            if silent := [rule.alert[:60] for rule in rules.alerts if labels <= rule.labels.items()]:
+                observed += f"; {', '.join(silent[:3])} stays silent"
             raise Mismatch(expected=expected, observed=observed, at=3)
         first = inside[0]
         if _since(first) > deadline:

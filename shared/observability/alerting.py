@@ -237,6 +237,8 @@ def _group(entry: Any, place: int) -> RuleGroup:
     if not name:
         raise RulesError(f"Group {place} has no name.")
     where = f"The group {name[:80]!r}"
+    if "labels" in entry:
+        raise RulesError(f"{where} has labels, which Prometheus knows from version 3 on: write them at each alert.")
     _only(entry, {"name", "interval", "limit", "rules"}, where)
     interval = _duration(entry.get("interval"), f"the interval of group {name[:80]!r}")
     limit = entry.get("limit")

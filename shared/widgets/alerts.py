@@ -14,7 +14,7 @@ __all__ = ["AlertsPlayground", "alerts_playground", "alerts_storyboard", "compar
 
 _INK, _FAINT = "var(--jp-content-font-color1,#24292f)", "var(--jp-content-font-color2,#6b7280)"
 _RULE, _FONT = "var(--jp-border-color2,#d7dbe0)", "var(--jp-ui-font-family,system-ui,sans-serif)"
-_WIDTH, _LEFT, _LANE = 880, 190, 34
+_WIDTH, _LEFT, _LANE = 880, 260, 34
 _LAST = 60.0  # minutes of an incident on the picture
 _DEADLINE = 12.0
 
@@ -55,6 +55,7 @@ class AlertsPlayground:
             ],
             layout={"max_width": "1000px"},
         )
+        self.signal.observe(lambda change: setattr(self.threshold, "value", SIGNALS[change["new"]].slo), "value")
         for dial in (self.signal, self.window, self.threshold, self.hold):
             dial.observe(lambda _: self._draw(), "value")
         self._draw()
@@ -132,6 +133,9 @@ def _svg(signal: str, window: int, threshold: float, hold: float, outcome: Outco
     for minute in range(0, 46, 15):
         x = _x(minute)
         parts.append(f'<text x="{x:.1f}" y="{height - 8}" fill="{_FAINT}" text-anchor="middle">{minute} min</text>')
+    for x, label, kind in ((0, "pending", "waiting"), (80, "firing", "failed")):
+        parts.append(f'<rect x="{x}" y="{height - 17}" width="10" height="10" fill="{COLOURS[kind]}"/>')
+        parts.append(f'<text x="{x + 15}" y="{height - 8}" fill="{_FAINT}">{label}</text>')
     return "".join(parts) + "</svg>"
 
 
@@ -154,7 +158,7 @@ def _incident(signal: str, window: int, threshold: float, hold: float, each: Det
     parts = [
         f'<rect x="{_x(0):.1f}" y="{top}" width="{_x(45) - _x(0):.1f}" height="{_LANE + 14}" '
         f'fill="{COLOURS["note"]}" opacity="0.14"/>',
-        f'<text x="0" y="{top + 14}" fill="{_INK}">{escape(each.name)}</text>',
+        f'<text x="0" y="{top + 14}" fill="{_INK}">{escape(each.title)}</text>',
         f'<text x="0" y="{top + 29}" fill="{_FAINT}">{escape(_told(each))}</text>',
         f'<polyline points="{line}" fill="none" stroke="{COLOURS["half-open"]}" stroke-width="1.8"/>',
         f'<line x1="{_LEFT}" x2="{_WIDTH - 8}" y1="{y(threshold):.1f}" y2="{y(threshold):.1f}" stroke="{_FAINT}" '
@@ -171,5 +175,5 @@ def _incident(signal: str, window: int, threshold: float, hold: float, each: Det
     x = _x(_DEADLINE)
     if each.wanted:
         parts.append(f'<path d="M{x:.1f} {top - 2}V{bottom + 15}" stroke="{_INK}" stroke-width="1.4"/>')
-        parts.append(f'<text x="{x + 4:.1f}" y="{bottom - 4}" fill="{_FAINT}">by 12 min</text>')
+        parts.append(f'<text x="{x + 4:.1f}" y="{top - 3}" fill="{_FAINT}">by 12 min</text>')
     return parts

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from shared.observability.alert_rules import RULES
-from shared.observability.alerting import Alert, fire, parse_rules
+from shared.observability.alerting import Alert, RulesError, fire, parse_rules
 from shared.observability.recording import load
 from shared.palette import COLOURS, PAPER
 from shared.widgets.alerts_simulation import SIGNALS, curve, episodes, replay
@@ -106,13 +106,23 @@ def alerts_storyboard() -> Picture:
 def compare_with_reference(rules: str) -> Picture:
     """Your alerts and the reference's over the five incidents: pending, firing, resolved.
 
-    Raises RulesError with one sentence where Prometheus would refuse the rules, NotImplementedError where there are
-    none yet.
+    Raises RulesError with one sentence (and no longer traceback) where Prometheus would refuse the rules,
+    NotImplementedError where there are none yet.
     """
     if not rules.strip():
         raise NotImplementedError("rules are still empty")
-    yours, reference = ({name: _fired(text, name) for name in _INCIDENTS} for text in (rules, RULES))
+    try:
+        yours, reference = ({name: _fired(text, name) for name in _INCIDENTS} for text in (rules, RULES))
+    except RulesError as error:
+        raise _Refused(str(error)) from None
     return _draw_comparison(reference, yours)
+
+
+class _Refused(RulesError):
+    """What is wrong with a learner's rules; a notebook shows this sentence alone."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"Prometheus refuses these rules: {self}"]
 
 
 def _fired(text: str, name: str) -> list[Alert]:
@@ -146,6 +156,7 @@ def _draw_incident(axes: Axes, row: int, name: str, alerts: Sequence[Alert]) -> 
     recording = load(name)
     zero, last = recording.onset or 0.0, float(recording.times[-1])
     labelled = list(dict.fromkeys(_what(alert) for alert in alerts))
+    told: set[str] = set()
     for alert in alerts:
         place = labelled.index(_what(alert))
         height = 0.8 / max(1, len(labelled))
@@ -156,7 +167,8 @@ def _draw_incident(axes: Axes, row: int, name: str, alerts: Sequence[Alert]) -> 
         colour = COLOURS[_SEVERITIES.get(alert.labels.get("severity", ""), "note")]
         axes.barh(y, fires - start, left=start, height=height * 0.8, color=COLOURS["waiting"])
         axes.barh(y, end - fires, left=fires, height=height * 0.8, color=colour)
-        if -10 < fires < 60:
+        if -10 < fires < 60 and _what(alert) not in told:
+            told.add(_what(alert))
             said = alert.labels.get("signal", "no signal")
             axes.text(fires + 0.6, y, said[:20], va="center", fontsize=7.5, color="#141414", clip_on=True)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 __all__ = ["advice_on", "runbook_advice"]
 
 _CELL = "runbook"
-_PLACEHOLDER = "Your runbook, in place of this line"
+_PLACEHOLDER = "YOUR ANSWER HERE"
 _ASKED: Sequence[tuple[str, str]] = (
     (r"^\s*(\d+[.)]|[-*+]\s+\[ \]|[-*+]) ", "number the steps: at night nobody reads prose"),
     (r"```|`[^`]+`", "put exact commands in `code`, so that they can be copied"),

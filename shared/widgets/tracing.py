@@ -11,7 +11,7 @@ from shared.widgets.tracing_simulation import KINDS, LANES, MISTAKES, ROUND, WOR
 
 __all__ = ["compare_with_reference", "incident_figure", "mistakes_storyboard", "tracing_playground", "waterfall"]
 
-_SPAN = 1.4 * ROUND
+_SPAN = 1.2 * ROUND
 
 
 def tracing_playground() -> LivePanel:

@@ -99,13 +99,13 @@ print("copy_context:  ", worked_case(carried), "of 8")
 # %% [markdown] id="predict"
 # ## Predict
 #
-# Before you run anything, write down your answers.
+# Before you play, write down your answers.
 #
 # 1. You copy the context *once* per request and run all its items in that one copy, `ctx.run(item)`, in three workers. What happens?
-# 2. A task calls `context.attach(…)` in the worker and never detaches. The next task of that worker is a nightly sweep that belongs to
+# 2. A task calls OpenTelemetry's `context.attach(…)` in the worker, which makes a context current by hand, and never detaches. The next task of that worker is a nightly sweep that belongs to
 #    no request. In whose trace is it?
 # 3. You end each item's span in `future.add_done_callback(…)`. The request waits for all futures, then ends its span. Is the order right?
-# 4. An item calls `sys.exit()` inside `with tracer.start_as_current_span(…)`. Which status has its span?
+# 4. An item calls `sys.exit()` inside `with tracer.start_as_current_span(…)`. Which status does its span have?
 #
 # <details><summary>Compare</summary>
 #
@@ -375,6 +375,13 @@ refused_in_the_middle()
 # %% [markdown] answer="explain-the-refusal" points=2
 # *In at most eight sentences: which of the two rules does this trace break, and by which line? What will somebody conclude who looks at this
 # trace at 3 AM? Change `request` in two different ways so that the tree is whole again, and say what each costs the caller.*
+#
+# <!-- ### BEGIN SOLUTION -->
+# It breaks the second, a parent ends last. The third `submit` raises inside the list comprehension, so `wait(futures)` is never reached, and the `with` ends the request's span at 0 s
+# while two items work until 2 s. At 3 AM one reads: refused at once, it cost nothing. In truth the worker was busy for two seconds with results that nobody wanted. One way: keep the
+# futures in a list of their own and `wait` for them in a `finally`; the caller hears of the refusal only after 2 s. The other: on `Saturated`, `cancel()` those that have not begun
+# and wait for the one that runs. The caller waits for 1 s, and what has been done is thrown away.
+# <!-- ### END SOLUTION -->
 
 # %% [markdown] id="production"
 # ## In production

@@ -100,7 +100,7 @@ worked_case()
 # %% [markdown] id="predict"
 # ## Predict
 #
-# Before you run anything, write down your answers.
+# Before you play, write down your answers.
 #
 # 1. 2 % of all requests fail, all of them with type `timeout`. What does `rate(requests_failed_total[5m]) / rate(requests_total[5m])` return? The first has
 #    labels `route` and `type`, the second `route`.
@@ -122,6 +122,7 @@ worked_case()
 #
 # Cover everything but row 1 with your hand. *Well or not?* Then take the hand away: which stage is it, or which error? Two of the incidents leave all
 # three lights green. In which of them is something wrong all the same, and should anybody be woken for it?
+# (Red is drawn as a dark orange, with ✗: it can be told from green by more eyes.)
 #
 # No kernel? The picture shows four of them.
 #
@@ -154,14 +155,14 @@ dashboard_playground()
 # - Failed requests ÷ requests, a ratio (0.05 is 5 %): yellow from 0.01, red from 0.05.
 # - Requests per second: red below 25, yellow from 25, green from 40.
 #
-# The lights are looked at 20 and 40 minutes into an incident and 20 minutes after it. Windows up to 15 minutes are good for that.
+# The lights are looked at 10 minutes before an incident, 20 and 40 minutes into it, and 20 minutes after it. Windows up to 15 minutes are good for that.
 #
 # **Rows 2 to 4**
 # - The queue panel shows one series per stage. The workers panel shows both metrics.
 # - The heatmap is of type `heatmap` and keeps the buckets apart by `le`. Latencies are in seconds.
 # - Errors by type: at least a series per type. Top 5: at most five series, the most frequent types of error, by an **instant** query. The log stream is of type `logs`;
 #   its query is yours, and nobody runs it here.
-# - Counters (`…_total`, `…_bucket`) appear as rates or increases only, gauges never. First the rate, then the sum. Every query returns data.
+# - Counters (`…_total`, `…_bucket`) appear as rates or increases only; gauges never do. First the rate, then the sum. Every query returns data.
 #
 # **Data sources**: uid `prometheus`, and `loki` for the logs, at the panel or at its query. `$__rate_interval` and `$__interval` count as 5m.
 #
@@ -410,6 +411,13 @@ mean_against_p99()
 # *In at most eight sentences: who are the users that the mean does not show in `slow-requests`, and how many an hour are they at 50 requests/s? Construct an incident
 # that your own row 1 sleeps through although many users suffer (think of routes, of a window, or of requests that never arrive). Which panel or light would
 # you add, and what would you remove for it?*
+#
+# <!-- ### BEGIN SOLUTION -->
+# They are the 5 % whose requests take 3.5 s: 50 × 3600 × 0.05 = 9,000 an hour. They add 0.17 s to the mean, which stays far below 1 s. Row 1 sleeps while every request of a route
+# fails that has 0.9 % of the traffic: the ratio over all routes is 0.9 %, below yellow, and failures are fast, so p99 is green. It sleeps, too, while requests hang: the histogram
+# counts a request when it ends. I would add a light for the *worst* route, the `max` over routes of failed ÷ all. For it I would remove memory from row 2: nobody has ever acted on it
+# at night, and when it runs out, the lights show it.
+# <!-- ### END SOLUTION -->
 
 # %% [markdown] id="production"
 # ## In production

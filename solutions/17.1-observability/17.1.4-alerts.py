@@ -24,21 +24,21 @@ check = checks_for("17.1.4")
 #
 # ![Above: 27 pages in 30 quiet days, each for a blip of at most two minutes. Below: in the incident 20 % of the requests fail for 45 minutes; the alert fires after 6.5 minutes with for: 5m, and after 9.5 minutes with for: 8m.](figure:shared.widgets.alerts.incident_figure)
 #
-# Look at the two rows below. With `for: 8m` the page comes three minutes later, and the 27 others never come. That is the trade this exercise is about.
+# Look at the two bars at the bottom. With `for: 8m` the page comes three minutes later, and the 27 others never come. That is the trade this exercise is about.
 
 # %% [markdown] id="idea"
 # ## The idea
 #
-# An alert rule is a PromQL expression that is evaluated again and again. As long as it returns *anything*, the alert is active:
+# An alert rule is a PromQL expression that is evaluated again and again. As long as it returns *anything*, the alert is active: first pending, then firing.
 #
 # ```mermaid
 # stateDiagram-v2
 #     direction LR
 #     [*] --> inactive
 #     inactive --> pending: the expression returns a series
-#     pending --> firing: and did so at every evaluation for `for`
-#     pending --> inactive: once it returned nothing
-#     firing --> inactive: it returns nothing → resolved
+#     pending --> firing: as long as for says, without a gap
+#     pending --> inactive: it returns nothing, even once
+#     firing --> inactive: it returns nothing (resolved)
 # ```
 #
 # Three decisions are yours.
@@ -57,8 +57,8 @@ check = checks_for("17.1.4")
 # %% [markdown] id="worked-case-intro"
 # ### The smallest worked case
 #
-# Half an hour into the incident, the same division three ways. The recording is real data of the course's image pipeline; its metrics are listed under *Build*. Change the
-# expressions and ask your own.
+# Half an hour into the incident, the same division three ways. The numbers were recorded from the course's simulated image pipeline; its metrics are listed under *Build*.
+# Change the expressions and ask your own.
 
 # %% golden=true id="worked-case"
 def ask(*expressions, recording="errors-20", minute=30):
@@ -68,8 +68,11 @@ def ask(*expressions, recording="errors-20", minute=30):
     data = load(recording)
     for expression in expressions:
         print(expression)
-        for labels, value in evaluate_at(expression, data, data.onset + 60 * minute) or [("nothing", float("nan"))]:
+        found = evaluate_at(expression, data, data.onset + 60 * minute)
+        for labels, value in found:
             print(f"    {labels} {value:.3f}")
+        if not found:
+            print("    nothing")
 
 
 ask(
@@ -111,7 +114,7 @@ taken_literally()
 # %% [markdown] id="predict"
 # ## Predict
 #
-# Before you run anything, write down your answers. All rates are over 5 min, scraped and evaluated every 30 s.
+# Before you play, write down your answers. All rates are over 5 min, scraped and evaluated every 30 s.
 #
 # 1. 20 % of the requests begin to fail at 03:00. `ratio > 0.05`, `for: 8m`. When does it fire?
 # 2. All requests fail for two minutes, then all is well. `ratio > 0.05`, `for: 5m`. Does it page?
@@ -122,7 +125,7 @@ taken_literally()
 #
 # 1. The ratio climbs over five minutes, to 20 %. It crosses 5 % after a quarter of that, with the third scrape: 03:01:30. Then eight minutes: 03:09:30.
 # 2. Yes. For seven minutes bad requests are in the window, and even 2 min of 5 are 40 %. With `for: 8m` it does not.
-# 3. Mean 0.27 s, p99 about 3.5 s. The mean hides the worst 5 %. The p99 is made of them.
+# 3. Mean 0.27 s, p99 3.5 s. (`histogram_quantile` says 4.5 s: it only knows that they lie between the buckets 2.5 and 5.) The mean hides the worst 5 %. The p99 is made of them.
 # 4. 0/0 is NaN, and NaN is never greater than anything: silent, as it should be. But NaN > 0.95 is not true either, so `unless` takes nothing away, and the second one pages all
 #    night.
 #
@@ -162,13 +165,13 @@ alerts_playground()
 #
 # | signal | severity | when | fires by |
 # |---|---|---|---|
-# | latency | critical | p99 over the SLO: 5 % of the requests take 3.5 s | 12 min |
-# | errors | critical | over 5 % fail: 20 % do | 12 min |
-# | errors | warning | over 1 % fail: 2 % do, and nobody is paged | 15 min |
-# | traffic | warning | over three times the normal: four times | 15 min |
+# | latency | critical | p99 is over the SLO (in the check, 5 % of the requests take 3.5 s) | 12 min |
+# | errors | critical | more than 5 % fail (in the check, 20 %) | 12 min |
+# | errors | warning | more than 1 % fail (in the check, 2 %, and nobody is paged) | 15 min |
+# | traffic | warning | more than three times the normal traffic (in the check, four times) | 15 min |
 # | saturation | warning, never critical | one stage works at 100 %; users notice nothing, nobody is paged | 20 min |
 #
-# Each incident comes after at least 3 h of quiet and lasts 45 min. Minutes count from its onset.
+# Each incident comes after at least 3 h of quiet and lasts 45 min. Minutes count from its onset. An alert that was firing before does not count.
 #
 # **Silence.**
 # - Nothing fires in the first minute of an incident.
@@ -176,8 +179,8 @@ alerts_playground()
 # - Nobody is paged in 30 quiet days, with blips of at most 2 min and of any height, and traffic that changes at most threefold between hours. Warnings are free there.
 # - Missing series and zero traffic fire nothing.
 #
-# **How it is evaluated.** Every 30 s in incidents and every 60 s in the quiet days, which is also how often is scraped: `rate` needs two samples in its window. A group's own
-# `interval` counts where it is longer than that. A file has at most 60 rules and 60,000 characters.
+# **How it is evaluated.** Every 30 s in incidents and every 60 s in the quiet days, which is also how often the metrics are scraped: `rate` needs two samples in its window. A group's own
+# `interval` counts where it is longer than that. The version is Prometheus 2, where a group has `name`, `interval`, `limit` and `rules`. A file has at most 60 rules and 60,000 characters.
 
 # %% solution="alert-rules"
 rules = ""  # your rule file: rules = """groups: …"""
@@ -341,6 +344,13 @@ budget_of_the_month()
 # %% [markdown] answer="explain-the-slow-burn" points=2
 # *In at most eight sentences: why do rules like yours not see the first two, however well they are tuned? Write one more alert that would (expression, `for`, severity), say after how long it
 # fires at a steady 0.9 %, and why it should not page at 3 AM. Why would a lower threshold be the wrong repair?*
+#
+# <!-- ### BEGIN SOLUTION -->
+# Our rules ask whether it is bad *now*; the budget asks how much has failed *in all*. `for` hides the blips on purpose, and 0.9 % never crosses 1 %. One more alert:
+# `sum(rate(requests_failed_total[3d])) / sum(rate(requests_total[3d])) > 0.001`, `for: 1h`, severity `warning`. At a steady 0.9 % after a clean start the ratio over three days
+# reaches 0.1 % after 3 d × 0.1 / 0.9 = 8 h, so it fires after 9 h. Nobody has to get up: at nine times the budget, a month's budget lasts for more than three days. A lower
+# threshold over five minutes would fire for every blip and for chance: 0.1 % of five minutes are 15 requests.
+# <!-- ### END SOLUTION -->
 
 # %% [markdown] id="production"
 # ## In production
@@ -365,6 +375,7 @@ budget_of_the_month()
 # ### A runbook line
 #
 # > **`ErrorsCritical` fires** → which `type` leads (`sum by (type) (rate(requests_failed_total[5m]))`)? What was deployed in the last hour? Roll back first, understand later.
+# >
 # > **`StageSaturated` fires alone** → users are well: no hurry. Look at the queue and plan more workers. If `LatencyOverSLO` joins, it was the cause: start there.
 #
 # ### Takeaways

@@ -115,6 +115,7 @@ worked_case()
 # ### A process that hangs, for real
 #
 # The next cell starts the shop in a process of its own, lets it hang, and asks it three times what it is doing. It ends the process afterwards.
+# Skim what it prints: the same dumps follow, recorded, with explanations.
 # (On Windows there are no such signals: read the recorded dumps below.)
 
 # %% id="hang"
@@ -239,12 +240,12 @@ if sys.platform != "win32":
 # Now follow the arrows with a finger. `Thread-1 (serve)` waits for `DB.lock`, which `Thread-2 (import_prices)` holds. That one waits for `Cache.lock`,
 # which `Thread-1 (serve)` holds. Back at the start. `Thread-3 (serve)` waits too, but nobody waits for *it*: a victim, no culprit.
 #
-# ![The wait-for graph of the dump. Thread-1 (serve) and Thread-2 (import_prices) form a ring through the two locks, in red. Thread-3 (serve) waits for Cache.lock from outside.](figure:shared.widgets.deadlock.recorded_graph)
+# ![The wait-for graph of the dump. Thread-1 (serve) and Thread-2 (import_prices) form a ring through the two locks, in orange. Thread-3 (serve) waits for Cache.lock from outside.](figure:shared.widgets.deadlock.recorded_graph)
 
 # %% [markdown] id="predict"
 # ## Predict
 #
-# Before you run anything, write down your answers.
+# Before you play, write down your answers.
 #
 # 1. Fifteen idle threads wait for `DB.lock`. Thread 16 holds it, waits for no lock, and is `idle` in `recv`. A deadlock?
 # 2. A waits for B's lock, B for C's, C for B's. Which threads are the deadlock? Which one would you look at first?
@@ -268,7 +269,7 @@ if sys.platform != "win32":
 #
 # No kernel? The picture shows the way in.
 #
-# ![Four steps into a deadlock: get takes Cache.lock, update takes DB.lock, get waits for DB.lock, update waits for Cache.lock, and the ring of arrows is red.](figure:shared.widgets.deadlock.deadlock_storyboard)
+# ![Four steps into a deadlock: get takes Cache.lock, update takes DB.lock, get waits for DB.lock, update waits for Cache.lock, and the ring of arrows is orange.](figure:shared.widgets.deadlock.deadlock_storyboard)
 
 # %% id="play"
 from shared.widgets.deadlock import deadlock_playground
@@ -323,7 +324,7 @@ def find_deadlock(dump: str) -> list[str]:
 # %% [markdown] id="see-graph-intro"
 # ## See: three dumps
 #
-# Your cycle above, the reference's below. Red is what was found. On the right nobody is stuck: `report` is active.
+# Your cycle above, the reference's below. Thick orange arrows are what was found. On the right nobody is stuck: `report` is active.
 
 # %% id="see"
 from shared.widgets.deadlock import compare_with_reference
@@ -421,7 +422,7 @@ class Cache:
 # %% [markdown] id="see-schedules-intro"
 # ## See: a hundred schedules
 #
-# One `get` beside one `update`, 100 times, each time in another order: the hung pair, yours, the reference. Red is a deadlock. Orange is worse
+# One `get` beside one `update`, 100 times, each time in another order: the hung pair, yours, the reference. Orange is a deadlock. Yellow is worse
 # in its way: nobody hangs, and the old price stays.
 
 # %% id="see-schedules"
@@ -581,16 +582,38 @@ timeout_on_the_second_lock()
 # %% [markdown] answer="explain-the-timeout" points=2
 # *In at most eight sentences: which of Coffman's four conditions does the timeout break, and what does it pay with? In the wrong schedules, who could notice? Name one way
 # to keep the timeout and still end up right.*
+#
+# <!-- ### BEGIN SOLUTION -->
+# It breaks the second: `update` no longer keeps `DB.lock` while it waits, because it gives up. It pays with the cache: the row is written, and the cache is never told. Nobody gets
+# an error, so nobody notices before somebody compares cache and table: a customer who pays 10 for what costs 12. One could count the timeouts, and page for them. To keep the timeout:
+# take both locks before anything is written. If the second does not come in time, let go of the first, wait for a random moment, and begin again. (Or raise and put the old row back,
+# so that the caller knows. Or give each entry of the cache a time to live: then it is wrong for so long and no longer.)
+# <!-- ### END SOLUTION -->
 
 # %% [markdown] id="runbook-intro"
 # ## The runbook
 #
 # Write down what you did, for somebody who is woken at 03:12 and has never seen this shop. Numbered steps, exact commands, at least one branch ("if there is no cycle…"). It is graded by
-# hand. Its points do not count towards the score of the checks.
+# hand. Its points do not count towards the score of the checks. It should say:
+#
+# - how one knows that the shop hangs and is not slow;
+# - which command takes the dump, and where the dump is kept;
+# - what to look for in it, what to do if there is a cycle, and what if there is none;
+# - when to restart, and who is told;
+# - how one sees that it is over.
+#
+# Write it into the cell below, in place of what stands there.
 
 # %% [markdown] answer="runbook" points=4
-# *Your runbook, in place of this line. It should say: how one knows that the shop hangs and is not slow · which command takes the dump and where the dump is kept · what to look for in it ·
-# what to do if there is a cycle, and if there is none · when to restart, and who is told · how one sees that it is over.*
+# <!-- ### BEGIN SOLUTION -->
+# 1. **Hung or slow?** Requests in flight stand still above 0, `top` shows 0 % CPU, the log is silent: it hangs. CPU or log at work: it is slow, go to the runbook for latency.
+# 2. **Evidence first.** `kill -USR1 PID`, and once more after 10 s. The dumps are on the shop's stderr: copy both into the ticket. No handler? `py-spy dump --pid PID > dump.txt`.
+# 3. **Read.** `find_deadlock(dump)`, or by hand: from a `waiting to lock <address>` to the thread with `locked` and the same address, and on from there.
+# 4. **If there is a cycle**, the same in both dumps: restart the shop. Send both dumps to the team that owns the two locks.
+# 5. **If there is no cycle**: find the thread that all wait for, and look at its top frame. A socket: look at the other side. Restart only if that does not help within 10 minutes.
+# 6. **Tell** the on-call lead before the restart, and the shop's owner after it.
+# 7. **Over?** Check that requests are served again and requests in flight go up and down, for 10 minutes.
+# <!-- ### END SOLUTION -->
 
 # %% [markdown] id="runbook-advice-intro"
 # Save the notebook, then run this cell. It looks at the structure only, and gives advice. No points depend on it.

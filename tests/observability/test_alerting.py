@@ -134,6 +134,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         (RULE + "    expr: y\n", "there twice"),
         ("groups: 1", "must be a list"),
         ("groups: [{rules: []}]", "has no name"),
+        ("groups: [{name: g, labels: {severity: warning}, rules: []}]", "from version 3 on"),
         ("groups: []\nrules: []", "unknown field 'rules'"),
         ("groups: [", "not YAML"),
         ("\0", "not YAML"),

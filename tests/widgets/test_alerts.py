@@ -11,7 +11,7 @@ from shared.observability.alert_rules import RULES
 from shared.observability.alerting import RulesError, fire, parse_rules
 from shared.observability.recording import load
 from shared.widgets.alerts import alerts_playground
-from shared.widgets.alerts_figures import alerts_storyboard, compare_with_reference, incident_figure
+from shared.widgets.alerts_figures import _Refused, alerts_storyboard, compare_with_reference, incident_figure
 from shared.widgets.alerts_simulation import SIGNALS, WINDOWS, curve, episodes, replay
 from shared.widgets.style import Picture
 
@@ -67,7 +67,8 @@ def test_the_playground_follows_its_dials() -> None:
     panel.threshold.value = 0.3
     assert "MISSED" in panel.words and "MISSED" in panel._picture.value
     panel.signal.value = "latency"
-    assert "slow-requests" in panel._picture.value
+    assert "5 % of the requests take 3.5 s" in panel._picture.value
+    assert panel.threshold.value == SIGNALS["latency"].slo
     panel.close()
 
 
@@ -97,3 +98,10 @@ def test_the_comparison_passes_on_what_is_not_written_and_what_is_refused() -> N
         compare_with_reference(" ")
     with pytest.raises(RulesError, match="severity stands outside labels"):
         compare_with_reference("groups: [{name: g, rules: [{alert: A, expr: up, severity: critical}]}]")
+
+
+def test_rules_that_are_refused_show_one_line_in_a_notebook() -> None:
+    with pytest.raises(_Refused) as refused:
+        compare_with_reference("- alert: A")
+    (line,) = refused.value._render_traceback_()
+    assert line.startswith("Prometheus refuses these rules: A rule file is a mapping")

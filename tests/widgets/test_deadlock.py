@@ -142,7 +142,7 @@ def test_advice_on_a_runbook_names_what_is_missing_and_nothing_else(
     assert len(advice_on("Restart it.")) == 9
     monkeypatch.chdir(tmp_path)
     runbook_advice()
-    for text in ("*Your runbook, in place of this line.*", whole, "Restart it."):
+    for text in ("YOUR ANSWER HERE", whole, "Restart it."):
         cell = {"metadata": {"nbgrader": {"grade_id": "runbook"}}, "source": text.splitlines(keepends=True)}
         (tmp_path / "17.1.5-deadlock.ipynb").write_text(json.dumps({"cells": [cell]}))
         runbook_advice()
