@@ -432,8 +432,11 @@ def _demand(calls: dict[int, Event], number: int, ends: str) -> Event:
     return event
 
 
-def _follow(scenario: dict[str, Any], history: History, *, strict_in: State | None = None) -> None:
-    """Raise Mismatch at the first call that breaks the rules; in state `strict_in`, also at a wrong way to refuse."""
+def _follow(scenario: dict[str, Any], history: History, *, strict_in: State | None = None) -> bool:
+    """Raise Mismatch at the first call that breaks the rules; in state `strict_in`, also at a wrong way to refuse.
+
+    False where a control went another way, and the rest says nothing.
+    """
     rules = _Rules(BreakerConfig(**scenario["config"]))
     for moment, index in _moments(history):
         event = history[index]
@@ -451,7 +454,8 @@ def _follow(scenario: dict[str, Any], history: History, *, strict_in: State | No
                 _expect_rejection(rules, event, index)
                 _expect_circuit_open(rules, event, index, strict_in)
         except _ControlFailed:
-            return
+            return False
+    return True
 
 
 def _moments(history: History) -> list[tuple[str, int]]:
@@ -529,7 +533,11 @@ def _expect_circuit_open(rules: _Rules, event: Event, index: int, state: State |
 def _as_rejected(event: Event) -> str:
     if event["circuit_open"]:
         return "it was rejected"
-    return f"it did not run and {'raised ' + event['error'] if event['outcome'] == 'raised' else 'returned a value'}"
+    return f"it did not run and {_raised(event) if event['outcome'] == 'raised' else 'returned a value'}"
+
+
+def _raised(event: Event) -> str:
+    return f"raised {event['error']}" + (f" ({event['message']})" if event["message"] else "")
 
 
 def _name(event: Event) -> str:
@@ -703,6 +711,13 @@ def _wait_scenario(
     return _scenario([*before, _open(lasts=0.5), *waiting, *after], **_half_open_config(1, wait_duration=wait))
 
 
+def _late_probe_scenario(wait: float, late: str) -> dict[str, Any]:
+    """One of two probes fails, and it opens again; the other probe ends halfway through that wait."""
+    probes = [_pass(wait + 5.0), _start(late, wait / 2, **_CONTROL), _call("fail", **_CONTROL)]
+    waiting = [_until(wait / 4), _call(), _until(wait - 2 * _TOLERANCE), _call("fail"), _until(wait + 2 * _TOLERANCE)]
+    return _scenario([_open(lasts=0.5), *probes, *waiting, _call()], **_half_open_config(2, wait_duration=wait))
+
+
 class OpenRejectsForTheWait(_BreakerCheck):
     """While open it raises CircuitOpen without calling, for exactly the wait, and says how much of it is left."""
 
@@ -720,11 +735,13 @@ class OpenRejectsForTheWait(_BreakerCheck):
         _wait_scenario(30.0, [0.25, 0.75]),
         _wait_scenario(30.0, [], late=True),
         _wait_scenario(30.0, [0.25], probe_fails=True),
+        _late_probe_scenario(30.0, "fail"),
+        _late_probe_scenario(30.0, "ok"),
     )
 
     def judge_calls(self, scenario: dict[str, Any], history: History) -> None:
-        _follow(scenario, history, strict_in=State.OPEN)
-        self._judge_retry_after(scenario, history)
+        if _follow(scenario, history, strict_in=State.OPEN):
+            self._judge_retry_after(scenario, history)
 
     def _judge_retry_after(self, scenario: dict[str, Any], history: History) -> None:
         wait = scenario["config"]["wait_duration"]
@@ -783,6 +800,13 @@ def _empty_window_scenario(permitted: int) -> dict[str, Any]:
     return _scenario([*_RECOVERING, *_calls(*["ok"] * permitted), _open()], **_half_open_config(permitted))
 
 
+def _second_half_open_scenario(permitted: int, good_at_first: int) -> dict[str, Any]:
+    """Good probes of a half-open period that ended badly say nothing in the next: there all are needed again."""
+    first = [*[_call(**_CONTROL)] * good_at_first, _call("fail", **_CONTROL), _pass(15.0)]
+    second = [*[_call(**_CONTROL)] * (permitted - 1), _call("fail", **_CONTROL), _call()]
+    return _scenario([*_RECOVERING, *first, *second], **_half_open_config(permitted))
+
+
 @st.composite
 def _any_probe_results(draw: st.DrawFn) -> dict[str, Any]:
     permitted = draw(st.integers(1, 4))
@@ -804,6 +828,8 @@ class HalfOpenDecides(_BreakerCheck):
         _probe_results_scenario(3, 0, _call("ok", 2.25)),
         _probe_results_scenario(3, 2, _call("ok", 2.25)),
         *(_empty_window_scenario(permitted) for permitted in (1, 3, 6)),
+        _second_half_open_scenario(2, 1),
+        _second_half_open_scenario(3, 0),
     )
 
     def judge_calls(self, scenario: dict[str, Any], history: History) -> None:
@@ -931,7 +957,8 @@ class OriginalExceptionReachesTheCaller(_BreakerCheck):
         given = _call_in_words(scenario["args"], scenario["kwargs"])
         made = [_call_in_words(args, kwargs) for args, kwargs in event["made"]]
         if made != [given]:
-            raise Mismatch(expected=f"one call of the function, {given}", observed=", ".join(made) or "none", at=at)
+            none = f"none: the breaker {_raised(event)}" if event["outcome"] == "raised" else "none"
+            raise Mismatch(expected=f"one call of the function, {given}", observed=", ".join(made) or none, at=at)
         if not event["own"]:
             returned = scenario["ends"] == "ok"
             what = "the value that the function returned" if returned else "the very exception that the function raised"

@@ -214,7 +214,7 @@ def _how_it_ended(end: Event) -> str:
         return "it returned normally" if end["own"] is None else "it returned the function's value"
     if end["own"] is not None:
         return f"it raised the error of call {end['own']}"
-    return f"it raised another {end['error']}" + (f" ({end['message']})" if end["message"] else "")
+    return f"it raised an error of its own, {end['error']}" + (f" ({end['message']})" if end["message"] else "")
 
 
 def _times(number: int) -> str:
@@ -549,7 +549,7 @@ class NeverSleepsPastTheDeadline(_RetryCheck):
         deadline = scenario["deadline"] + _BEFORE
         calls, (last, end) = _split(history)
         _require_a_call(calls, last, end)
-        told = f"the deadline is at {deadline:g} s"
+        told = f"the deadline is at {deadline:g} s, {scenario['deadline']:g} s after the start"
         for index, event in enumerate(history):
             if event.get("sleep") and event["until"] >= deadline - _TOLERANCE:
                 _part(

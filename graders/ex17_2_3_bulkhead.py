@@ -163,7 +163,9 @@ def _waits(call: Event, instant: float) -> bool:
 
 def _got(call: Event) -> str:
     if call["outcome"] == "raised":
-        return f"it got {call['error']} at {call['until']:g} s"
+        foreseen = not {"TimeoutError", "Full"}.isdisjoint(call.get("bases", ()))
+        said = f" ({call['message']})" if call["message"] and not foreseen else ""
+        return f"it got {call['error']}{said} at {call['until']:g} s"
     return f"it returned {call['value']!r} at {call['until']:g} s"
 
 
@@ -212,7 +214,7 @@ def _entrance(limits: Limits, calls: list[Event]) -> Iterator[Found]:
                 observed = _got(call)
             else:
                 continue
-            why = f"{running} run and {waiting} wait"
+            why = f"{running} running, {waiting} waiting"
             expected = f"{name} to be refused with queue.Full at {instant:g} s, at once: {why}"
         elif call["full"]:
             todo = "begin" if running < places else "wait"
@@ -338,15 +340,21 @@ def _bursts(places: int, room: int, callers: int, times: int = 1) -> dict[str, A
     return _scenario(places, room, calls)
 
 
+def _overtaken() -> dict[str, Any]:
+    """A caller asks again whenever its call ends, and may overtake the one that waits, which has a timeout."""
+    waiting = [_call(at, 0.25, 1.5) for at in (1.0, 3.25)]
+    return _scenario(1, 1, [_call(0.0, 2 + _SIXTEENTH, times=3), *waiting])
+
+
 class LimitsHoldForCallersAtOnce(_BulkheadCheck):
-    """However callers interleave, never more than `max_concurrent` run, never more than `max_waiting` wait."""
+    """However callers interleave: `max_concurrent` run at most, `max_waiting` wait at most, and none past its time."""
 
     hint = _PERMITS
-    rules = (_too_many,)
+    rules = (_too_many, _deadlines)
     scenarios = st.builds(_bursts, st.integers(1, 2), st.integers(0, 1), st.just(3), st.just(1))
     examples = 1
     interleavings = 24
-    always = (_bursts(1, 0, 2), _bursts(1, 1, 3), _bursts(1, 1, 2, 2))
+    always = (_bursts(1, 0, 2), _bursts(1, 1, 3), _bursts(1, 1, 2, 2), _overtaken())
 
     def judge(self, scenario: dict[str, Any], history: History) -> None:
         super().judge(scenario, history)

@@ -39,7 +39,10 @@ def bulkhead_playground(seed: int = 1) -> LivePanel:
     )
     controls = {
         "pools": ipywidgets.ToggleButtons(
-            options=[("One shared pool", 1.0), ("Two pools", 2.0)], value=1.0, style={"button_width": "130px"}
+            options=[("One shared pool", 1.0), ("Two pools", 2.0)],
+            value=1.0,
+            style={"button_width": "130px"},
+            layout={"width": "100%"},  # a row of its own, which leaves length to the sliders
         ),
         "premium": dial(value=12.0, min=0.0, max=40.0, step=1.0, description="Premium (1/s)"),
         "free": dial(value=CALM["free"], min=0.0, max=60.0, step=1.0, description="Free (1/s)"),

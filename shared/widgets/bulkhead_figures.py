@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import queue
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -178,7 +179,11 @@ def compare_with_reference(bulkhead: Callable[..., Any]) -> Picture:
     `bulkhead` is a class with `Bulkhead`'s interface. Raises NotImplementedError where the answer does, and Deadlock
     with who waits for whom where the calls cannot end.
     """
-    yours = VirtualTime().run(_drive, bulkhead)
+    try:
+        yours = VirtualTime().run(_drive, bulkhead)
+    except NotImplementedError as error:  # raised anew: its own traceback is long and tells nothing
+        words = "Bulkhead is not written yet. Fill in the solution cell, run it, then run this cell again."
+        raise NotImplementedError(str(error) or words) from None
     reference = VirtualTime().run(_drive, Bulkhead)
     return _draw_comparison(reference, yours)
 
@@ -204,7 +209,7 @@ def _drive(make: Callable[..., Any]) -> list[_Fate]:
         except NotImplementedError as error:
             unanswered.append(error)
         except Exception as error:
-            fate.outcome = type(error).__name__
+            fate.outcome = f"{type(error).__name__}: {error}".removesuffix(": ")
         fate.until = time.monotonic()
 
     callers = []
@@ -240,7 +245,7 @@ def _draw_comparison(reference: Sequence[_Fate], yours: Sequence[_Fate]) -> Pict
         panels[0].plot([], [], "x", color=COLOURS["rejected"], label="refused", markeredgewidth=2)
         panels[0].plot([], [], "|", color=COLOURS["failed"], label="timed out", markeredgewidth=2, markersize=10)
         figure.legend(loc="outside lower center", ncols=5, fontsize=8.5, handlelength=1.0)
-        figure.suptitle(words, x=0.01, ha="left", fontsize=10.5, color=_INK)
+        figure.suptitle(textwrap.fill(words, 105), x=0.01, ha="left", fontsize=10.5, color=_INK)
         return picture_of(figure, words)
 
 
@@ -260,7 +265,7 @@ def _draw_call(axes: Axes, row: int, plan: _Plan, fate: _Fate) -> None:
     elif fate.outcome != "served":
         axes.plot(fate.until, row, "x", color=COLOURS["rejected"], markersize=7, markeredgewidth=2.4)
         if fate.outcome != "refused":
-            axes.text(fate.until + 0.25, row, fate.outcome, va="center", **_SMALL)
+            axes.text(fate.until + 0.25, row, fate.outcome.partition(":")[0], va="center", **_SMALL)
 
 
 def _first_difference(reference: Sequence[_Fate], yours: Sequence[_Fate]) -> tuple[int, str] | None:

@@ -30,7 +30,7 @@ __all__ = [
     "outage",
 ]
 
-_SPAN = 20.0
+_SPAN = 24.0  # a label every 4 s
 
 
 def herd_playground(seed: int = 1) -> LivePanel:

@@ -6,7 +6,7 @@
 # | **Time** | 60–90 minutes |
 # | **Difficulty** | ●●●○○ |
 # | **You need** | Python classes, `threading.Lock`, the idea of a sliding window |
-# | **You write** | one class, `CircuitBreaker`, about 50 lines |
+# | **You write** | one class, `CircuitBreaker`, about 65 lines |
 # | **You can say afterwards** | why a slow backend is worse than a dead one, and what a breaker does about both |
 
 # %% readonly="setup"
@@ -35,7 +35,8 @@ check = checks_for("17.2.1")
 # The shop did not need better recommendations. It needed to **stop asking**, and to ask again, *carefully*, later.
 #
 # Look at the ten bad seconds that are left: a breaker learns from calls that *ended*, and the first slow ones take 10 s to end. A timeout
-# inside the call (17.2.5) makes it learn sooner. The two belong together.
+# inside the call (17.2.5) makes it learn sooner. The two belong together. And look at 80 s: the backend is well, but the breaker rejects
+# until its next probes, at 100 s. That is the price of the wait.
 
 # %% [markdown] id="idea"
 # ## The idea
@@ -100,7 +101,7 @@ worked_case()
 #    And if the fifth call fails?
 # 2. Ten calls: four failed fast, four succeeded slowly, two were fine. Error limit 50 %, slow limit 80 %. Open or closed?
 # 3. A call is admitted while the breaker is CLOSED and hangs. Meanwhile the breaker opens, waits, and lets its probes through. *Now* the
-#    old call fails. Should its failure close the door again?
+#    old call fails. Should its failure open the breaker again?
 #
 # <details><summary>Compare</summary>
 #
@@ -115,7 +116,8 @@ worked_case()
 # ## Play
 #
 # A simulated backend, the reference breaker in front of it, and ten seconds of simulated time for each second of yours. Press
-# **Break it**. Then try to make the breaker open with *latency alone*, at 0 % errors. Then try to make it flap.
+# **Break it**. Then try to make the breaker open with *latency alone*, at 0 % errors. Then try to make it flap: open, close, open again,
+# with the dials at rest. (p99: 99 of 100 answered calls were at least that fast.)
 #
 # No kernel? The picture shows one run: healthy, broken, recovering.
 #
@@ -258,8 +260,8 @@ class CircuitBreaker:
 # %% [markdown] id="see-intro"
 # ## See
 #
-# Your breaker and the reference, on the same 120 seconds: success → failure → recovery. The strips should agree; where they don't, the
-# first difference is marked.
+# Your breaker and the reference, on the same 120 seconds: success → failure → recovery, then slow → recovery. The strips should agree;
+# where they don't, the first difference is marked. It is one story with one configuration; the checks below tell many.
 
 # %% id="see"
 from shared.widgets.circuit_breaker import compare_with_reference
@@ -313,7 +315,7 @@ check.state_tells_the_story(CircuitBreaker)
 # <details><summary>Hint 1: the window (a nudge)</summary>
 #
 # `collections.deque(maxlen=n)` forgets by itself. Put one pair `(failed, slow)` in it for each counted call. Judge right after you append,
-# whatever you appended.
+# whatever you appended, from `min(min_calls_to_open, window_size)` results on: don't wait until the window is full.
 #
 # </details>
 # <details><summary>Hint 2: the period (the shape)</summary>
@@ -342,10 +344,11 @@ check.state_tells_the_story(CircuitBreaker)
 # | You see | Look at |
 # |---|---|
 # | opens one call too early, or too late | `>=` against the limit; `min(min_calls_to_open, window_size)`; is the new result already in the window? |
-# | more probes than permitted, "1 switch between threads" | you test and take the permit in two steps: put both under one lock |
+# | more probes than permitted, and the card says "1 switch between threads" | you test and take the permit in two steps: put both under one lock |
 # | stuck in half-open for ever | an ignored error or a Ctrl-C kept its permit |
+# | closes after too few good probes | permits and `successes` start anew each time it *enters* HALF_OPEN |
 # | calls wait for each other | the lock is still held while `fn` runs |
-# | the wait never ends | something moves `opened_at` while OPEN |
+# | the wait never ends | a rejected call or a late failure sets the instant of opening anew |
 
 # %% [markdown] id="break-it-intro"
 # ## Break it
@@ -365,8 +368,20 @@ def half_dead(minutes=10, wait=30.0):
 half_dead()
 
 # %% [markdown] answer="explain-flapping" points=2
-# *In at most eight sentences: why does this breaker open and close all night? Which calls are rejected that would have succeeded? Name two
-# settings, or another pattern, that would serve more of them, and what each costs.*
+# **Your answer, in at most eight sentences** (a person reads it, no check does): why does this breaker change its state all night? How many
+# of the rejected calls would have succeeded? Name two settings, or another pattern, that would serve more of them, and what each costs.
+#
+# <!-- ### BEGIN SOLUTION -->
+# - Half of the calls fail by chance, so the rate of the window is soon at its limit of 50 %. After the wait all three probes must succeed, and
+#   that happens once in 2³ = 8 times; the other seven times it is OPEN for 30 s more.
+# - About half of the rejected calls, some 2900, would have reached the healthy replica.
+# - A higher `error_rate` (0.7) serves half of the calls all the time; callers see the other half fail, and a backend that is 60 % dead is never
+#   left in peace.
+# - A shorter `wait_duration` or fewer probes: more calls get through, and a backend that is really down is asked more often.
+# - A breaker, or the balancer's outlier detection, per *replica* serves nearly all; it costs a state for each host, and the survivor has twice
+#   the load.
+# - A retry around the breaker helps little here: while it is OPEN all tries are rejected.
+# <!-- ### END SOLUTION -->
 
 # %% [markdown] id="production"
 # ## In production
@@ -391,13 +406,16 @@ half_dead()
 #
 # ### How do the published Python breakers do?
 #
-# Each library in its best honest configuration, against the checks of this notebook.
+# Each library in its best honest configuration, against the checks of this notebook. ✓ holds, ✗ fails, – no such feature; point at a mark to
+# read why. It takes some seconds.
 
 # %% golden=true id="peers"
 def published_breakers():
-    from graders.comparisons.circuit_breakers import table
+    from IPython.display import HTML
 
-    return table()
+    from graders.comparisons.circuit_breakers import as_html, table
+
+    return HTML(as_html(table()))
 
 
 published_breakers()

@@ -6,7 +6,7 @@
 # | **Time** | 45–60 minutes |
 # | **Difficulty** | ●●○○○ |
 # | **You need** | exceptions, `random.Random`, [17.2.1](17.2.1-circuit-breaker.ipynb) helps |
-# | **You write** | one function, `retry`, about 15 lines |
+# | **You write** | one function, `retry`, about 12 lines |
 # | **You can say afterwards** | why a polite retry is random, when not to retry at all, and which three bugs the usual listing has |
 
 # %% readonly="setup"
@@ -21,7 +21,7 @@ check = checks_for("17.2.2")
 # **03:12.** The session server is restarted. It takes 3 s; nobody would have noticed.
 #
 # But 100 clients lose their connection at the same instant. Each does what its author found reasonable: *wait one second, try again*.
-# So they come back at the same instant as well, all 100. A cold server stands 25 connects in 100 ms. It falls over, starts again, and
+# So they come back at the same instant as well, all 100. A cold server survives 25 connects in 100 ms, not 100. It falls over, starts again, and
 # one second later meets the same 100 clients. They are very punctual.
 #
 # At 03:40 somebody blocks the port at the firewall, lets ten clients in at a time, and the incident is over.
@@ -123,7 +123,7 @@ herd_playground()
 # ### The herd in numbers
 #
 # The same outage as a table: 100 clients fail together, the server is away for 8 s, `initial_delay` is 2 s. The peak is what the server must
-# stand. Jitter costs little time, sometimes none: without it everybody waits for the 14th second.
+# survive. Jitter costs little time, sometimes none: without it everybody waits for the 14th second.
 
 # %% golden=true id="herd"
 from shared.widgets.retry import herd_table
@@ -187,8 +187,9 @@ show(backoff_with_jitter)
 # - When no call is left, raise the *last* error itself: that very object, nothing around it, and without sleeping after it.
 #
 # **Waiting**
-# - Before retry $n = 0, 1, 2, \dots$ wait between 0 and $b_n$ = min(`max_delay`, `initial_delay` · `multiplier`ⁿ). Full jitter and equal jitter are
-#   both right. Not each wait must grow, the bound does: of 24 clients, the longest wait before retry $n$ is over a quarter of $b_n$.
+# - Before retry $n = 0, 1, 2, \dots$ wait between 0 and $b_n = \min(\text{max\_delay},\ \text{initial\_delay} \cdot \text{multiplier}^{\,n})$. Full
+#   jitter and equal jitter are both right. Not each wait must grow, the bound does: of 24 clients, the longest wait before retry $n$ is over a
+#   quarter of $b_n$.
 # - If the error has a `retry_after` that is not `None`, wait at least so long after *that* error, even if it is more than $b_n$. Any
 #   retryable exception may have one, not only `HttpError`. (Whether you cap it at `max_delay` is up to you.)
 # - `deadline` is an instant on `clock`, or None. A sleep that would end at or after it is not begun: raise the last error there and then. Where
@@ -225,7 +226,8 @@ def retry(fn, config, *, sleep, rng, clock, deadline=None):
 # ## See
 #
 # A hundred clients with your retry, a hundred with the reference (full jitter). Every call fails. Left, each wait is a dot under its bound;
-# right, when they come back. Equal jitter looks different and is right too: its dots keep to the upper half.
+# right, when they come back. Equal jitter looks different and is right too: its dots keep to the upper half. (Deadlines, `retry_after` and
+# successes do not occur here; the checks below have them.)
 
 # %% id="see"
 from shared.widgets.retry import compare_with_reference
@@ -299,10 +301,12 @@ check.spreads_the_herd(retry)
 # | You see | Look at |
 # |---|---|
 # | called one time too many, or never | `max_attempts` counts the first call; what is `range(config.max_attempts)` for 1? |
-# | "it raised another RuntimeError" | you make a new error; use a bare `raise` in the `except` block |
+# | "it raised an error of its own, RuntimeError" | you make a new error; use a bare `raise` in the `except` block |
+# | "… of its own, UnboundLocalError" | Python forgets the name of `except … as name` where the block ends: raise inside it |
 # | "it slept on and ended … s later" | the question "was this the last?" comes after the sleep |
 # | a wait over its bound | is the jitter added on top of the bound? does $n$ start at 0? is the *first* wait capped too? |
 # | `AttributeError: … has no attribute 'retry_after'` | only some exceptions have it |
+# | `TypeError: '>' not supported between … 'NoneType'` | an exception can have a `retry_after` that is `None` |
 # | a sleep that ends at the deadline | don't shorten the sleep to fit: don't begin it |
 # | 100 of 100 within 5 ms | no randomness, or the same in each client |
 
@@ -338,8 +342,19 @@ for layers in (1, 2, 3):
     one_click(layers)
 
 # %% [markdown] answer="explain-amplification" points=2
-# *In at most eight sentences: where does the number come from, and what does it do to a database that is coming back up? Backoff and jitter are
-# in place: why are they not enough? Name two ways out, and what each costs.*
+# **Your answer, in at most eight sentences** (a person reads it, no check does): where does the number come from, and what does it do to a
+# database that is coming back up? Backoff and jitter are in place: why are they not enough? Name two ways out, and what each costs.
+#
+# <!-- ### BEGIN SOLUTION -->
+# - Each layer takes the failure of the five calls below it for *one* failure, and asks again: 5 · 5 · 5 = 125 calls for one click.
+# - A database that comes back meets up to 125 times its load. It fails again, and that makes more retries.
+# - Backoff and jitter spread the calls over time. They do not make them fewer, and each click adds its own.
+# - Retry at one layer only: 5 calls. The price: a failure between two upper layers is not retried.
+# - A retry budget (at most 20 % of the calls may be retries): the load grows by a fifth at most. The price: during an outage most calls fail at
+#   once, also some that a retry would have saved.
+# - A breaker around the database, or an error that says "already retried": the layers above stop asking. The price: a state, or a convention that
+#   all layers must keep.
+# <!-- ### END SOLUTION -->
 
 # %% [markdown] id="production"
 # ## In production

@@ -6,7 +6,7 @@
 # | **Time** | 60–90 minutes |
 # | **Difficulty** | ●●●○○ |
 # | **You need** | `threading` (`Semaphore` or `Condition`), exceptions across threads, [17.2.1](17.2.1-circuit-breaker.ipynb) helps |
-# | **You write** | one class, `Bulkhead`, about 35 lines |
+# | **You write** | one class, `Bulkhead`, about 30 lines |
 # | **You can say afterwards** | why a shared pool shares its outages, and who pays when a call times out but does not stop |
 
 # %% readonly="setup"
@@ -38,7 +38,8 @@ check = checks_for("17.2.3")
 # ## The idea
 #
 # A ship's hull is divided by walls, the bulkheads. A hole floods one compartment, and the ship stays afloat. Here a compartment is a
-# **tenant's share of the pool**, and it has two numbers:
+# **tenant's share of the pool**, and it has two numbers: its *places*, `max_concurrent`, and the *seats* of its waiting room, `max_waiting`. Who runs
+# holds the *permit* of a place.
 #
 # ```mermaid
 # flowchart LR
@@ -118,7 +119,8 @@ worked_case()
 # %% [markdown] id="play-intro"
 # ## Play
 #
-# Premium and free, five seconds of simulated time for each second of yours. Press **Flood of free** and watch premium's p99 below. Then
+# Premium and free, five seconds of simulated time for each second of yours. Press **Flood of free** and watch premium's p99 below (99 of 100
+# calls had their answer at least that fast). Then
 # switch to **Two pools**, with the flood still on. How long does it take until premium is well? Why not at once?
 #
 # Then play premium's part: with two pools, how many premium calls a second can you send until *it* starves, beside an idle free?
@@ -181,7 +183,7 @@ pool_per_tenant()
 #
 # **Coming back**
 # - `submit` blocks until the outcome is there. It returns the value of `fn()`, or raises the very exception that `fn` raised, whatever its type: a
-#   `TimeoutError` or `queue.Full` that comes out of `fn` is an outcome like any other.
+#   `TimeoutError` or `queue.Full` that comes out of `fn` is an outcome like any other. (No check raises what is no `Exception`, such as `SystemExit`; the reference passes it on.)
 # - `timeout` covers waiting *and* running, counted from the call of `submit`. When it is over, the caller gets `TimeoutError`. So `fn` runs in some other
 #   thread than the caller's, any thread you like.
 #
@@ -244,7 +246,7 @@ class Bulkhead:
 # ## See
 #
 # Eleven calls of two tenants, your bulkhead beside the reference. Premium has 2 places and 2 seats, free has 1 and 1. Look at the orange bars:
-# these functions run on although their callers have left.
+# these functions run on although their callers have left. It is one story; the checks below tell many.
 
 # %% id="see"
 from shared.widgets.bulkhead import compare_with_reference
@@ -374,8 +376,19 @@ def shared_below(connections=4, flood=True):
 print(f"slowest premium call: {shared_below(flood=False):.1f} s alone, {shared_below():.1f} s under free's flood")
 
 # %% [markdown] answer="explain-the-leak" points=2
-# *In at most eight sentences: each tenant kept to its limits, so where did the water come through? Name two ways to build the missing wall
-# and what each costs. Why would a larger connection pool only move the problem?*
+# **Your answer, in at most eight sentences** (a person reads it, no check does): each tenant kept to its limits, so where did the water come
+# through? Name two ways to build the missing wall and what each costs. Why would a larger connection pool only move the problem?
+#
+# <!-- ### BEGIN SOLUTION -->
+# - Through the connections: free's four calls, all within its limit, hold all four of them for 6 s. Premium's calls have places, run, and wait *inside*
+#   for a connection.
+# - A connection pool for each tenant. The price: idle connections, and more of them in all.
+# - A limit for free below the number of connections (2 of 4), so that some are always left. The price: less throughput for free, and two numbers that
+#   must be changed together.
+# - A statement timeout for free's queries bounds how long the water stands. The price: its long reports fail.
+# - In a larger pool the database itself is shared: CPU, disks, locks. The flood is as large as it can get, so it fills 40 connections as it filled 4, as
+#   soon as free's limit allows it.
+# <!-- ### END SOLUTION -->
 
 # %% [markdown] id="production"
 # ## In production

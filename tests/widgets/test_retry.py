@@ -160,7 +160,7 @@ def test_a_figure_is_the_same_bytes_every_time_and_can_be_read_aloud(name):
 
 def test_the_listing_is_told_its_three_bugs():
     words = figure("counterexample").alt
-    assert "the bound is 3 s" in words and "after its last call" in words and "is lost" in words
+    assert "the bound is 3 s" in words and "after its last call" in words and "lost the last call's" in words
 
 
 def test_the_reference_has_nothing_to_object_to():

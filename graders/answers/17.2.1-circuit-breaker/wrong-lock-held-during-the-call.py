@@ -1,5 +1,5 @@
 # wrong: holds the lock while the function runs: calls wait for each other
-# fails: calls-run-in-parallel
+# fails: calls-run-in-parallel, open-rejects-for-the-wait
 # says: call 2 to begin at 0 s, when it was made, beside the others
 # says: it began at 1 s: it waited for another call to end
 # %% solution="circuit-breaker"

@@ -1,5 +1,5 @@
 # wrong: waits for all probes and closes when most of them succeeded
-# fails: half-open-decides
+# fails: half-open-decides, open-rejects-for-the-wait
 # says: call 7 to be rejected: OPEN since 15 s (a probe failed), 10 s of the
 # says: it ran, at 15 s
 # %% solution="circuit-breaker"

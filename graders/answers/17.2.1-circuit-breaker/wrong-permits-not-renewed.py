@@ -1,5 +1,5 @@
 # wrong: the permits are set once, in __init__: the second half-open period has none left
-# fails: half-open-admits-permitted-calls
+# fails: half-open-admits-permitted-calls, open-rejects-for-the-wait
 # says: call 6 to run: the wait of 10 s is over, so it is a probe
 # says: it was rejected, at 30.125 s
 # %% solution="circuit-breaker"

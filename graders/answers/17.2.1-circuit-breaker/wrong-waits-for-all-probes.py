@@ -1,5 +1,5 @@
 # wrong: a failed probe opens it only when all the others are back
-# fails: half-open-decides
+# fails: half-open-decides, open-rejects-for-the-wait
 # says: call 7 to be rejected: OPEN since 15 s (a probe failed), 10 s of the
 # says: it ran, at 15 s
 # %% solution="circuit-breaker"

@@ -1,6 +1,6 @@
 # wrong: wraps the last error: callers that catch ConnectionError no longer do
 # fails: last-error-is-raised-as-it-was
-# says: another RuntimeError
+# says: an error of its own, RuntimeError
 # %% solution="retry"
 def retry(fn, config, *, sleep, rng, clock, deadline=None):
     for attempt in range(config.max_attempts):

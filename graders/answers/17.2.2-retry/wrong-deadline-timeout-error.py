@@ -1,7 +1,7 @@
 # wrong: raises TimeoutError at the deadline: the last error is lost
 # fails: never-sleeps-past-the-deadline
 # says: raise the error of its last call
-# says: another TimeoutError
+# says: an error of its own, TimeoutError
 # %% solution="retry"
 def retry(fn, config, *, sleep, rng, clock, deadline=None):
     for attempt in range(config.max_attempts):

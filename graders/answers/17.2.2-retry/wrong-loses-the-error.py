@@ -1,7 +1,7 @@
 # wrong: raises "attempts exhausted" and the cause is gone
 # fails: last-error-is-raised-as-it-was
 # says: very error of the last call, call 2
-# says: another RuntimeError (attempts exhausted)
+# says: an error of its own, RuntimeError (attempts exhausted)
 # %% solution="retry"
 def retry(fn, config, *, sleep, rng, clock, deadline=None):
     for attempt in range(config.max_attempts):

@@ -1,6 +1,6 @@
 # wrong: raises a new exception of the same type
 # fails: last-error-is-raised-as-it-was
-# says: another ConnectionRefusedError
+# says: an error of its own, ConnectionRefusedError
 # %% solution="retry"
 def retry(fn, config, *, sleep, rng, clock, deadline=None):
     for attempt in range(config.max_attempts):

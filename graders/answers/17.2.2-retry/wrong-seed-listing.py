@@ -1,6 +1,6 @@
 # wrong: the "good" listing of many courses, ported from Go: exceeds max_delay, sleeps after the last attempt, loses the error, ends with the deadline's error
 # fails: last-error-is-raised-as-it-was, no-sleep-after-the-last-attempt, delays-stay-within-bounds, retry-after-is-the-floor, never-sleeps-past-the-deadline
-# says: another RuntimeError (attempts exhausted)
+# says: an error of its own, RuntimeError (attempts exhausted)
 # %% solution="retry"
 def retry(fn, config, *, sleep, rng, clock, deadline=None):
     delay = config.initial_delay

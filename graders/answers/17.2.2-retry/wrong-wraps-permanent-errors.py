@@ -1,7 +1,7 @@
 # wrong: a permanent error comes out as a RuntimeError
 # fails: permanent-errors-are-raised-at-once
 # says: the caller to get that very error
-# says: another RuntimeError
+# says: an error of its own, RuntimeError
 # %% solution="retry"
 def retry(fn, config, *, sleep, rng, clock, deadline=None):
     for attempt in range(config.max_attempts):

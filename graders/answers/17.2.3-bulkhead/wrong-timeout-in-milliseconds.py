@@ -1,5 +1,5 @@
 # wrong: takes the timeout for milliseconds
-# fails: timeout-covers-waiting-and-running, outcome-is-the-functions-own
+# fails: timeout-covers-waiting-and-running, outcome-is-the-functions-own, limits-hold-for-callers-at-once
 # says: TimeoutError at 3.5 s
 # says: it got TimeoutError at 1.0025 s
 # %% solution="bulkhead"

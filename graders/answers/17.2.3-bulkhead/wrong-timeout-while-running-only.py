@@ -1,5 +1,5 @@
 # wrong: the timeout begins with the function; a waiter waits as long as it takes
-# fails: timeout-covers-waiting-and-running
+# fails: timeout-covers-waiting-and-running, limits-hold-for-callers-at-once
 # says: it returned None
 # %% solution="bulkhead"
 import queue
