@@ -98,7 +98,8 @@ def _in_words(step: Step) -> str:
         times = [f"{each:g}" for each in (lasts if len(lasts) <= 3 or len(set(lasts)) > 1 else lasts[:1])]
         told = ", ".join(times[:3]) + (f", … {times[-1]}" if len(times) > 3 else "")
         what = f"{_count(len(lasts), 'task')} of {told} s"
-        return what if step["ends"] == "ok" else f"{what} that end with {step['ends']}"
+        end = "end" if len(lasts) > 1 else "ends"
+        return what if step["ends"] == "ok" else f"{what} that {end} with {step['ends']}"
     if step["do"] == "cancel":
         return f"task {', '.join(map(str, step['tasks']))} cancelled"
     return {"look": "a scrape and a snapshot", "shutdown": "shutdown"}[step["do"]]
@@ -142,13 +143,7 @@ class _Player:
 
     def look(self) -> dict[str, Any]:
         """What Prometheus would read, and what the pool says itself."""
-        text = generate_latest(self._registry).decode()
-        samples = [
-            [family.type, sample.name, sample.labels, sample.value]
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-            if sample.name in _SERIES
-        ]
+        samples = _samples(generate_latest(self._registry).decode())
         snapshot = self._pool.snapshot()
         told = {name: float(getattr(snapshot, name)) for name in ("queued", "active", "idle", "failed_5m")}
         p99 = None if snapshot.p99_60s is None else float(snapshot.p99_60s)
@@ -205,6 +200,17 @@ class _Player:
         event["tasks"] = marks
         if any(mark["error"] for mark in marks):
             event["kind"] = "rejected"
+
+
+@functools.lru_cache(maxsize=4096)
+def _samples(text: str) -> list[list[Any]]:
+    """The samples of the stated metrics in a scrape. Kept: under many schedules most scrapes are the same text."""
+    return [
+        [family.type, sample.name, sample.labels, sample.value]
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name in _SERIES
+    ]
 
 
 def _got(future: Any, error: BaseException | None, value: object) -> str:

@@ -35,7 +35,9 @@ def fallback_playground(seed: int = 1) -> LivePanel:
         "errors": ipywidgets.FloatSlider(
             value=ERRORS, min=0.0, max=1.0, step=0.01, description="Error rate", readout_format=".0%", **wide
         ),
-        "rate": ipywidgets.FloatSlider(value=RATE, min=1.0, max=40.0, step=1.0, description="Questions (1/s)", **wide),
+        "rate": ipywidgets.FloatSlider(
+            value=RATE, min=1.0, max=40.0, step=1.0, description="Questions (1/s)", readout_format=".0f", **wide
+        ),
     }
     return LivePanel(
         FallbackSimulation(seed=seed),

@@ -156,7 +156,7 @@ class FallbackSimulation:
     def _words(self, shares: dict[str, float | None]) -> str:
         state = "UP" if self.up else "DEAD"
         told = ", ".join(f"{share:.0%} {LEVELS[level].label}" for level, share in shares.items() if share is not None)
-        return f"Recommender {state}. Pages answered: 100 %. Of the last minute's answers: {told or 'none yet'}."
+        return f"Recommender {state}. Pages answered: 100 %. Last minute: {told or 'none yet'}."
 
 
 def _shares(counts: Counter[str]) -> dict[str, float | None]:

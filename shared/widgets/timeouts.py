@@ -31,8 +31,10 @@ def tree_playground(seed: int = 1) -> LivePanel:
         level: dial(value=timeout, description=f"{level} (s)")
         for level, timeout in zip(LEVELS, UPSIDE_DOWN, strict=True)
     }
-    controls["work"] = dial(value=1.6, description="query takes (s)")
-    controls["handed_down"] = ipywidgets.Checkbox(value=False, description="hand the deadline down, cancel below")
+    controls["work"] = dial(value=1.6, description="query (s)")
+    controls["handed_down"] = ipywidgets.Checkbox(
+        value=False, indent=False, description="hand the deadline down", layout={"width": "auto", "flex": "1 1 250px"}
+    )
     simulation = TreeSimulation(seed)
     simulation.step(_SPAN)
     return LivePanel(

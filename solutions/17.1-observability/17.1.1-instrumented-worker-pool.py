@@ -59,10 +59,14 @@ check = checks_for("17.1.1")
 # |---|---|---|
 # | 1 how many tasks wait? | gauge | up at submit, down at the start |
 # | 2 how many workers run, how many idle? | gauge | up at the start, down at the end, *whatever* happens in between |
-# | 3 p99 of the last 60 s? | histogram | run times that forget |
+# | 3 p99 of the last 60 s? | histogram | how long tasks ran; old ones are forgotten |
 # | 4 how many failed in 5 minutes? | counter | a counter only rises; the window is the reader's business |
 # | 5 are we refusing work? | counter | one that stands still is good news |
 #
+# In Prometheus' words: a **gauge** goes up and down, a **counter** only rises, a **histogram** counts values in buckets (the bucket `le="0.01"` holds all that are less
+# than or equal to 0.01). Each combination of labels is a **series**. Every 15 s or so Prometheus asks for all of them; that is a **scrape**.
+#
+# **p99** is the run time that 99 of 100 tasks do not exceed.
 # A percentile by **nearest rank** is a value that really occurred: sort the $n$ run times and take number
 #
 # $$\left\lceil 0.99\,n \right\rceil$$
@@ -105,7 +109,7 @@ worked_case()
 
 # %% [markdown] id="worked-case-after"
 # Task 4 is refused: two run, one waits, and one seat is all there is. Ten seconds later the pool is at rest and *still says that it was rejecting*.
-# That is meant: whoever looks at 03:07 wants to know about 03:06.
+# That is meant: whoever looks at 03:07 wants to know about 03:06. And p99 reads 2.03125 for tasks of exactly 2 s: it is the middle of a bucket, within 3.2 %. You will see why below.
 
 # %% [markdown] id="predict"
 # ## Predict
@@ -130,7 +134,7 @@ worked_case()
 # A pool with 40 seats before it, ten seconds of simulated time for each second of yours. The five answers stand in the line on top. Press **Traffic ×3** and
 # watch in which order they change. Then **Calm**, and count the seconds until each of them has calmed down, too.
 #
-# Then: find the number of workers at which the queue *just* stays empty, at 40 tasks a second of 0.2 s. Little's law says 8. Why is 8 not enough?
+# Then: find the number of workers at which the queue *just* stays empty, at 40 tasks a second of 0.2 s. Little's law says 40 · 0.2 = 8 busy workers on average. Why is 8 not enough?
 #
 # No kernel? The picture shows both storms.
 #
@@ -495,6 +499,12 @@ furious_users()
 # %% [markdown] answer="explain-the-wait" points=2
 # *In at most eight sentences: where are the three seconds, and why is none of them in p99? Compute the wait from two of the five numbers. Which metric
 # would you add, where would you record it, and what would it cost per task?*
+#
+# <!-- ### BEGIN SOLUTION -->
+# In the queue. p99 starts when a worker takes the task, so a wait is in none of its values. 59 tasks wait, and two workers end 2 / 0.1 = 20 of them per second: 59 / 20 = 2.95 s, and 0.1 s for
+# the task itself. (With `queued` and p99 alone: 59 · 0.1 / 2.) I would add a histogram, `worker_pool_queue_wait_seconds`. `submit` reads the clock and hands the instant on with the task; the
+# worker subtracts it when it takes the task, and counts the wait in its own cell. The price is one more reading of the clock and one more bucket: well below 1 µs, without a lock.
+# <!-- ### END SOLUTION -->
 
 # %% [markdown] id="production"
 # ## In production
@@ -531,6 +541,7 @@ furious_users()
 #
 # > **`worker_pool_queue_size` is high and all workers are active** → the pool is the bottleneck: is p99 up (tasks got slow: look below the pool) or not (more
 # > traffic: add workers, or let it refuse)?
+# >
 # > **queue high, workers idle** → tasks are accepted and not started: a bug or a lock. Take a thread dump before anybody restarts it.
 #
 # ### Takeaways

@@ -135,7 +135,7 @@ def usual_listing():
         try:
             cache[user] = client(user)
             return cache[user]
-        except Exception:  # "if err == nil", in Python
+        except Exception:  # whatever it was
             return cache.get(user) or popular
 
     import asyncio
@@ -151,7 +151,8 @@ def usual_listing():
         except BaseException as escaped:
             print(f"{name:<21}→ {type(escaped).__name__} reaches the caller")
     empty = recommend(lambda user: [], cache, ["Bestseller"], "luis")
-    print("an empty answer      →", empty, "and, once the client is dead,", recommend(client_is_dead, cache, ["Bestseller"], "luis"))
+    later = recommend(client_is_dead, cache, ["Bestseller"], "luis")
+    print("an empty answer      →", empty, "and, once the client is dead,", later)
 
 
 def client_is_dead(user):
@@ -164,7 +165,7 @@ usual_listing()
 # - **The typo is invisible.** No exception, no level, no metric: three customers, three bestsellers, a green dashboard.
 # - Cancellation gets away, but only just: asyncio's `CancelledError` is no `Exception`. The one of `concurrent.futures` *is*; it would be swallowed.
 # - **`or` mistakes an empty answer for none**: the last line offers luis what the recommender never said.
-# - Nothing ever gets old. (In the Go original the cache had its five minutes. The Python habit is a plain `dict`, which has not.)
+# - Nothing ever gets old. (Many caches drop an entry after five minutes by themselves. A plain `dict` does not.)
 
 # %% [markdown] id="build"
 # ## Build
@@ -346,20 +347,29 @@ restart_in_the_outage()
 # %% [markdown] answer="explain-restart" points=2
 # *In at most eight sentences: why did the restart make it worse, and why does "left alone" still end at 100 %? Name two changes that would serve more
 # people their own recommendations during a long outage, and what each costs. What would you page on, and after how long?*
+#
+# <!-- ### BEGIN SOLUTION -->
+# The cache lives in the process: the restart emptied it, and while the client is dead no live answer can fill it again. So everybody gets the popular list at once. "Left alone" only buys
+# time: entries are good for 300 s, and in the sixth minute the last one has become too old. First change: while the client is dead, serve entries of some hours, too. It costs memory and old
+# recommendations; the answer should say how old it is. Second change: keep the cache outside of the process. It costs a network call and one more thing that can be down, which must not be
+# down together with the client. Page when more than 10 % of the answers are static for five minutes; the share of the cache rises at once and is worth a ticket.
+# <!-- ### END SOLUTION -->
 
 # %% [markdown] id="production"
 # ## In production
 #
 # The same thing under other names:
 #
-# | here | resilience4j (Java) | Polly (C#) | Envoy / HTTP caches | Go | Python |
-# |---|---|---|---|---|---|
-# | the chain | `Decorators…withFallback(…)`, one per level | `AddFallback`, one strategy per level | an aggregate cluster: the next cluster when no host is healthy | `if err != nil`, by hand | `try`/`except`, by hand; tenacity's `retry_error_callback` after the last try |
-# | only failures fall | `withFallback(List.of(IOException.class), …)` | `ShouldHandle` | status codes | `errors.Is`, *not* `err != nil` | `except OSError` |
-# | the old answer | your cache | your cache | `stale-if-error=300` (RFC 5861) | your cache | `cachetools.TTLCache` and a `try` |
-# | the level's metric | your counter | `OnFallback` | `Cache-Status` (RFC 9211) or `x-cache`, statistics per cluster | your counter | your counter |
-# | cancellation | interrupt flag, easily lost | the default `ShouldHandle` leaves `OperationCanceledException` out | — | check `ctx.Err()` first | two `CancelledError`s, one of them an `Exception` |
+# | | the chain | only failures fall | cancellation |
+# |---|---|---|---|
+# | resilience4j (Java) | `withFallback(…)`, one per level | `List.of(IOException.class)` | interrupt flag, easily lost |
+# | Polly (C#) | `AddFallback`, one strategy per level | `ShouldHandle` | the default leaves `OperationCanceledException` out |
+# | Envoy | an aggregate cluster: the next one when no host is healthy | status codes | — |
+# | Go | `if err != nil`, by hand | `errors.Is`, *not* `err != nil` | check `ctx.Err()` first |
+# | Python | `try`/`except`, by hand; tenacity's `retry_error_callback` after the last try | `except OSError` | two `CancelledError`s, one of them an `Exception` |
 #
+# - **The old answer** comes out of a cache of your own (in Python, `cachetools.TTLCache`). HTTP has a word for it: `stale-if-error=300` (RFC 5861).
+# - **The level's metric** is a counter of your own, too. Polly has a hook (`OnFallback`), Envoy statistics per cluster, HTTP caches a header, `Cache-Status` (RFC 9211).
 # - **asyncio**: the same code with one `await`. `asyncio.CancelledError` is a `BaseException`, so `except OSError` and even `except Exception` let it pass.
 #   `AsyncRecommendationService` in the reference is this.
 # - **Bound the cache.** A `dict` with an entry per user is a slow leak. Any mapping will do, an LRU one for instance.
@@ -373,7 +383,7 @@ restart_in_the_outage()
 # %% [markdown] id="takeaways"
 # ### A runbook line
 #
-# > **`rate(recommendations_total{level="static"}) / rate(recommendations_total) > 10 %` for 5 min** → the recommender fails *and* the cache is running dry.
+# > **`sum(rate(recommendations_total{level="static"}[5m])) / sum(rate(recommendations_total[5m])) > 0.1` for 5 min** → the recommender fails *and* the cache is running dry.
 # > Is it up? Then look for exceptions that are no `OSError`. Don't restart the shop: its cache is all that users have left.
 #
 # ### Takeaways

@@ -30,7 +30,7 @@ check = checks_for("17.2.5")
 #
 # ![Before: the request ends after 2 s, but the service, the database call and the query go on until 5, 10 and 25 s, drawn in red as orphans. After: with one deadline handed down, all four stop at 2 s.](figure:shared.widgets.timeouts.incident_figure)
 #
-# Every level had a timeout. That was not the trouble. They were **upside down**, and nobody told the level below.
+# Green work ends well, yellow runs into a timeout, and the red rest is done for nobody. Every level had a timeout. That was not the trouble. They were **upside down**, and nobody told the level below.
 
 # %% [markdown] id="idea"
 # ## The idea
@@ -199,7 +199,7 @@ async def call_with_deadline(fn, timeout, parent=None, *, name=None):
 
 # %% solution="hierarchy"
 def validate_hierarchy(tree):
-    """Return None where every child's timeout is less than its direct parent's; raise InvalidHierarchy otherwise."""
+    """None where every child's timeout is less than its parent's; else raise InvalidHierarchy."""
     ### BEGIN SOLUTION
     stack = [(tree["name"], tree)]
     while stack:
@@ -214,7 +214,8 @@ def validate_hierarchy(tree):
 # %% [markdown] id="see-intro"
 # ## See
 #
-# Your deadlines and the reference, on three requests: a quick query, the one of 0.9 s, and an upside-down tree. Red would be an orphan.
+# Your deadlines and the reference, on three requests: a quick query, the one of 0.9 s, and an upside-down tree. Red would be an orphan. The title says where
+# their times differ. What your errors *say* is not in the picture; the checks look at that.
 
 # %% id="see"
 from shared.widgets.timeouts import compare_with_reference
@@ -337,6 +338,14 @@ one_liner()
 # %% [markdown] answer="explain-orphans" points=2
 # *In at most eight sentences: what is wrong in each of the three lines above? `shield` has its uses: name one in which an orphan is what
 # you want, and say who must then know of it. And: your service calls a library that runs in a thread. What can a deadline do there?*
+#
+# <!-- ### BEGIN SOLUTION -->
+# The first line looks right, but the query goes on: `shield` keeps the cancellation away from it, and 2 s of work are an orphan. The second line names the wrong level: the service had a whole
+# second, and the limit that was reached was the 0.5 s of `sql`; `from None` removes even the trace of it. The third line shows both queries at work long after their callers have left. An orphan
+# is what you want where stopping halfway is worse than going on, for a commit or a refund say. Somebody must then hold its task, wait for it at shutdown, and log how it ended. A thread can't be
+# cancelled: check `remaining()` before you start it, and hand it to whatever blocks in there (a socket's timeout, `statement_timeout`). Where the library takes no timeout, bound the
+# number of its threads, or put it into a process that you can kill.
+# <!-- ### END SOLUTION -->
 
 # %% [markdown] id="production"
 # ## In production

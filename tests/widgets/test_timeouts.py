@@ -42,7 +42,7 @@ def test_an_orphan_of_an_answer_is_drawn_and_named():
     assert "They agree." in compare_with_reference(Deadline, call_with_deadline).alt
     picture = compare_with_reference(Deadline, forgetful)
     assert "They differ" in picture.alt
-    assert "a query of 1.6 s, timeouts upside down" in picture.alt
+    assert "a query of 1.6 s, upside down" in picture.alt
     assert "orphan" in picture.svg
 
 
