@@ -1024,7 +1024,7 @@ class WindowCountsEveryCall(_BreakerCheck):
     scenarios = st.builds(_at_once_scenario, st.integers(2, 3)) | st.builds(_probes_at_once_scenario, st.integers(2, 4))
     examples = 1
     interleavings = 24
-    always = (_at_once_scenario(2), _at_once_scenario(4), _probes_at_once_scenario(4), _probes_at_once_scenario(6))
+    always = (_at_once_scenario(4), _probes_at_once_scenario(6))
 
     def judge_calls(self, scenario: dict[str, Any], history: History) -> None:
         if _call(**_CONTROL) in scenario["steps"]:
