@@ -212,8 +212,9 @@ class Preemption:
                     return
                 frame: types.FrameType | None = _getframe(1)
                 while frame is not None:
-                    if frame.f_trace is None:
-                        frame.f_trace = trace_call(frame, "call", None)
+                    # Also where it is set: a generator keeps that of the thread which ran it before.
+                    if (trace := trace_call(frame, "call", None)) is not None:
+                        frame.f_trace = trace
                     frame = frame.f_back
                 _settrace(trace_call)
 

@@ -9,13 +9,14 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from shared.simulation import Schedule, explore, explore_async, run, shrink_schedule, strategies
+from shared.simulation.scheduler import ControlledThread, Scheduler, controlled
 from shared.simulation.strategies import RandomWalk
 
 TALLY = 0
@@ -517,3 +518,59 @@ def test_tasks_are_explored_inside_a_running_loop() -> None:
         return explore_async(lost_update_over_await).ok
 
     assert asyncio.run(cell()) is False
+
+
+class SharedGenerator:
+    """Runs one generator in whatever thread calls `step`, which wakes those who wait."""
+
+    def __init__(self) -> None:
+        self.stepped = threading.Condition()
+        self.steps = 0
+        self._machine = self._run()
+        next(self._machine)
+
+    def step(self) -> None:
+        with self.stepped:
+            self._machine.send(None)
+
+    def _run(self) -> Iterator[None]:
+        while True:
+            yield
+            self.stepped.notify_all()
+            self.steps += 1
+
+
+def test_a_generator_that_changes_threads_is_stopped_as_the_thread_that_runs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shared: list[SharedGenerator] = []
+    mistaken: list[str] = []
+    usual = Scheduler.switch_point
+
+    def switch_point(self: Scheduler, me: ControlledThread, *weight: int) -> None:
+        if controlled[threading.get_ident()] is not me:
+            mistaken.append(me.name)
+        usual(self, me, *weight)
+
+    def waits(machine: SharedGenerator) -> None:
+        with machine.stepped:
+            machine.stepped.wait_for(lambda: machine.steps == 3)
+
+    def program() -> None:
+        machine = SharedGenerator()
+        shared.append(machine)
+        together = [threading.Thread(target=machine.step) for _ in range(2)]
+        for thread in together:
+            thread.start()
+        for thread in together:
+            thread.join()
+        waiting = threading.Thread(target=waits, args=(machine,))
+        waiting.start()
+        time.sleep(1.0)
+        machine.step()
+        waiting.join()
+
+    monkeypatch.setattr(Scheduler, "switch_point", switch_point)
+    assert explore(program, schedules=20, answer=(SharedGenerator,)).ok
+    assert shared[-1].steps == 3
+    assert not mistaken
