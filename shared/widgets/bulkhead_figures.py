@@ -32,6 +32,7 @@ from shared.widgets.bulkhead_simulation import (
     BulkheadSimulation,
 )
 from shared.widgets.style import Picture, course_style, picture_of
+from shared.widgets.unwritten import needs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -179,11 +180,8 @@ def compare_with_reference(bulkhead: Callable[..., Any]) -> Picture:
     `bulkhead` is a class with `Bulkhead`'s interface. Raises NotImplementedError where the answer does, and Deadlock
     with who waits for whom where the calls cannot end.
     """
-    try:
+    with needs("Bulkhead"):
         yours = VirtualTime().run(_drive, bulkhead)
-    except NotImplementedError as error:  # raised anew: its own traceback is long and tells nothing
-        words = "Bulkhead is not written yet. Fill in the solution cell, run it, then run this cell again."
-        raise NotImplementedError(str(error) or words) from None
     reference = VirtualTime().run(_drive, Bulkhead)
     return _draw_comparison(reference, yours)
 

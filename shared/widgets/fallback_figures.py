@@ -15,6 +15,7 @@ from shared.palette import COLOURS, PAPER
 from shared.resilience.fallback import RecommendationService
 from shared.widgets.fallback_simulation import BIN, LEVELS, FallbackSimulation, Seen
 from shared.widgets.style import Picture, course_style, picture_of
+from shared.widgets.unwritten import needs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,11 +100,8 @@ def compare_with_reference(yours: Callable[..., Any]) -> Picture:
     import matplotlib.pyplot as plt
 
     seconds, revived = 720.0, 540.0
-    try:
+    with needs("RecommendationService"):
         own = _outage(seconds, revived, yours)
-    except NotImplementedError as error:  # raised anew: its own traceback is long and tells nothing
-        words = "RecommendationService is not written yet. Fill in the solution cell, run it, then run this cell again."
-        raise NotImplementedError(str(error) or words) from None
     runs = {"The reference": _outage(seconds, revived), "Yours": own}
     words = _first_difference(runs["The reference"][1], runs["Yours"][1])
     with course_style():

@@ -19,6 +19,7 @@ from shared.resilience.retry import JITTERS, retry
 from shared.simulation import VirtualTime
 from shared.widgets.retry_simulation import BIN, CLIENTS, PLAY_CONFIG, SURVIVES, Outage, outage
 from shared.widgets.style import Picture, course_style, picture_of
+from shared.widgets.unwritten import needs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -263,11 +264,8 @@ def compare_with_reference(yours: Callable[..., Any]) -> Picture:
     import matplotlib.pyplot as plt
 
     config = BackoffConfig(initial_delay=1.0, max_delay=6.0, max_attempts=5)
-    try:
+    with needs("retry"):
         mine = VirtualTime().run(_watch, yours, config, CLIENTS)
-    except NotImplementedError as error:  # raised anew: its own traceback is long and tells nothing
-        unwritten = "retry is not written yet. Fill in the solution cell, run it, then run this cell again."
-        raise NotImplementedError(str(error) or unwritten) from None
     courses = {"The reference": VirtualTime().run(_watch, retry, config, CLIENTS), "Yours": mine}
     columns = {title: _columns(each) for title, each in courses.items()}
     faults = _faults(config, courses["Yours"])

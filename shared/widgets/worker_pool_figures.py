@@ -18,6 +18,7 @@ from shared.observability.instrumented_worker_pool import InstrumentedWorkerPool
 from shared.palette import COLOURS, PAPER
 from shared.simulation import VirtualTime
 from shared.widgets.style import Picture, course_style, picture_of
+from shared.widgets.unwritten import needs
 from shared.widgets.worker_pool_simulation import CALM, OUTCOMES, QUEUE_SIZE, SLOW, TRIPLE, PoolSimulation
 
 if TYPE_CHECKING:
@@ -135,11 +136,8 @@ def compare_with_reference(pool: Callable[..., Any]) -> Picture:
     `pool` is a class with `InstrumentedWorkerPool`'s interface. Raises NotImplementedError where the answer does, and
     Deadlock with who waits for whom where the tasks cannot end.
     """
-    try:
+    with needs("InstrumentedWorkerPool"):
         yours = VirtualTime().run(_drive, pool)
-    except NotImplementedError as error:  # raised anew: its own traceback is long and tells nothing
-        words = "InstrumentedWorkerPool is not written yet. Fill in its cell, run it, then run this one again."
-        raise NotImplementedError(str(error) or words) from None
     reference = VirtualTime().run(_drive, InstrumentedWorkerPool)
     return _draw_comparison(reference, yours)
 
