@@ -199,9 +199,12 @@ def count_pixels(page: Page) -> Callable[[str], int]:
 @pytest.fixture
 def comes_to_show(page: Page, count_pixels: Callable[[str], int]) -> Callable[[str, int], bool]:
     """Whether the live chart has more than so many pixels of this CSS colour within 20 s: it draws when it can."""
+    canvas = page.locator(".course-live-chart canvas")
 
     def wait(colour: str, pixels: int) -> bool:
         for _ in range(200):
+            # It draws where it is seen, and what loads late above it can push it out of the window.
+            canvas.scroll_into_view_if_needed()
             if count_pixels(colour) > pixels:
                 return True
             page.wait_for_timeout(100)
