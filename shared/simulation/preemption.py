@@ -91,7 +91,9 @@ class Preemption:
         self._written: set[str] = set()
         self._known: list[types.CodeType] = []
         codes.extend(code for program in programs for code in _codes_of(program))
-        while codes:  # what they write is known before they run
+        for namespace in _namespaces_of((*programs, *answers)):
+            codes.extend(code for code in _codes_of(namespace) if self._traced(code))
+        while codes:  # what they write is known before they run, also what runs while nobody is traced
             code = codes.pop()
             if self.points(code) is not None:
                 self._known.append(code)
@@ -221,6 +223,19 @@ class Preemption:
             return turn
 
 
+def _namespaces_of(answers: Iterable[Any]) -> Iterable[dict[str, Any]]:
+    """The modules or notebooks in which functions, or the methods of classes and instances, are written."""
+    found: dict[int, dict[str, Any]] = {}
+    for answer in answers:
+        answer = getattr(answer, "__func__", answer)
+        owner = answer if isinstance(answer, type) else type(answer)
+        functions = [answer] if isinstance(answer, types.FunctionType) else vars(owner).values()
+        for function in functions:
+            if isinstance(function, types.FunctionType):
+                found[id(function.__globals__)] = function.__globals__
+    return found.values()
+
+
 def _codes_of(answer: Any) -> Iterable[types.CodeType]:
     """The code objects of a function, of a class's methods, or of what a namespace defines."""
     answer = getattr(answer, "__func__", answer)
@@ -233,9 +248,11 @@ def _codes_of(answer: Any) -> Iterable[types.CodeType]:
                 yield function.__code__
     elif isinstance(answer, dict):
         for value in list(answer.values()):
-            defined_here = getattr(value, "__globals__", None) is answer or (
-                isinstance(value, type) and value.__module__ == answer.get("__name__")
-            )
+            # By the type alone: a learner's object may answer to any attribute.
+            if issubclass(type(value), types.FunctionType | types.MethodType):
+                defined_here = value.__globals__ is answer
+            else:
+                defined_here = issubclass(type(value), type) and value.__module__ == answer.get("__name__")
             if defined_here:
                 yield from _codes_of(value)
     elif not isinstance(answer, types.ModuleType):

@@ -574,3 +574,36 @@ def test_a_generator_that_changes_threads_is_stopped_as_the_thread_that_runs_it(
     assert explore(program, schedules=20, answer=(SharedGenerator,)).ok
     assert shared[-1].steps == 3
     assert not mistaken
+
+
+class PriceTag:
+    """`change` runs to its end while nobody could be preempted, so its text alone tells that `price` changes."""
+
+    def __init__(self) -> None:
+        self.price, self.changes = "old", 0
+        self.cache: dict[str, str] = {}
+        self.lock = threading.Lock()
+
+    def read(self) -> None:
+        if "tag" not in self.cache:
+            price = self.price
+            self.cache["tag"] = price
+
+    def change(self) -> None:
+        self.price = "new"
+        with self.lock:
+            self.changes += 1
+            self.cache.pop("tag", None)
+
+
+def test_what_is_written_while_a_thread_is_alone_counts_as_shared_from_the_first_schedule_on() -> None:
+    def program() -> None:
+        tag = PriceTag()
+        reader = threading.Thread(target=tag.read)
+        reader.start()
+        tag.change()
+        reader.join()
+        assert tag.cache.get("tag") != "old"
+
+    needed = [explore(program, schedules=100, seed=seed).schedules_run for seed in range(10)]
+    assert max(needed) <= 20, needed
