@@ -342,8 +342,8 @@ def _bursts(places: int, room: int, callers: int, times: int = 1) -> dict[str, A
 
 def _overtaken() -> dict[str, Any]:
     """A caller asks again whenever its call ends, and may overtake the one that waits, which has a timeout."""
-    waiting = [_call(at, 0.25, 1.5) for at in (1.0, 3.25)]
-    return _scenario(1, 1, [_call(0.0, 2 + _SIXTEENTH, times=3), *waiting])
+    waiting = [_call(at, 0.125, 1.5) for at in (1.0, 3.25, 5.5, 7.75)]
+    return _scenario(1, 1, [_call(0.0, 2 + _SIXTEENTH, times=5), *waiting])
 
 
 class LimitsHoldForCallersAtOnce(_BulkheadCheck):

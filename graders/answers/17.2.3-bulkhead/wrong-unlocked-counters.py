@@ -1,4 +1,4 @@
-# wrong: tests and takes the place in two steps, without a lock: callers at once take the same place
+# wrong: tests for a place without the lock and takes it under the lock: callers at once take the same place
 # fails: limits-hold-for-callers-at-once
 # says: 2 ran
 # %% solution="bulkhead"
@@ -16,7 +16,8 @@ class Compartment:
 
     def enter(self, timeout):
         if self.running < self.limit.max_concurrent:
-            self.running += 1
+            with self.changed:
+                self.running += 1
             return
         with self.changed:
             if self.waiting >= self.limit.max_waiting:
