@@ -784,6 +784,10 @@ class HalfOpenAdmitsPermittedCalls(_BreakerCheck):
         ),
     )
 
+    def schedules(self, scenario: dict[str, Any]) -> int:
+        together = any(step["do"] == "together" for step in scenario["steps"])
+        return self.interleavings if together else 1
+
     def judge_calls(self, scenario: dict[str, Any], history: History) -> None:
         _follow(scenario, history, strict_in=State.HALF_OPEN)
 

@@ -7,7 +7,7 @@ from types import ModuleType
 
 from graders.course import Exercise
 from graders.engine.release import ExerciseBroken, Release
-from graders.engine.runner import driver_module, imports_of
+from graders.engine.runner import check_module, imports_of
 from graders.kit import Check, checks_in
 
 __all__ = ["Material"]
@@ -31,7 +31,7 @@ class Material:
             source = exercise.checks.read_text(encoding="utf-8")
         except OSError:
             raise ExerciseBroken(f"{exercise.slug} has no checks: {exercise.checks.name} cannot be read.") from None
-        module = driver_module(source, exercise.module, str(exercise.checks))
+        module = check_module(source, exercise.module, str(exercise.checks))
         return cls(exercise, release, source, module, checks_in(module))
 
     @property

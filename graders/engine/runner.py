@@ -24,7 +24,7 @@ from graders.engine.pristine import Pristine
 from graders.engine.wire import Channel, Closed
 from graders.kit import Check, Plan, Recording, checks_in, play_each
 
-__all__ = ["ChecksElsewhere", "Withheld", "driver_module", "enter", "imports_of"]
+__all__ = ["ChecksElsewhere", "Withheld", "check_module", "driver_module", "enter", "imports_of"]
 
 _TEXT = 2_000
 _STACK = 2 << 20
@@ -62,13 +62,42 @@ def _compiled(source: str, filename: str) -> types.CodeType:
     return compile(source, filename, "exec", dont_inherit=True)
 
 
-def driver_module(source: str, name: str, filename: str) -> types.ModuleType:
+def check_module(source: str, name: str, filename: str) -> types.ModuleType:
     """A check module executed afresh from its source: nothing of an earlier one, or of an answer, is in it."""
+    return _executed(source, name, filename, builtins)
+
+
+def driver_module(source: str, name: str, filename: str) -> types.ModuleType:
+    """The same without strategies: its checks drive and judge, but nothing can be drawn from them beside an answer."""
+    # Making real strategies is most of the time that executing a check module takes.
+    return _executed(source, name, filename, {**vars(builtins), "__import__": _import_without_strategies})
+
+
+def _executed(source: str, name: str, filename: str, names: types.ModuleType | dict[str, Any]) -> types.ModuleType:
     module = types.ModuleType(name)
-    module.__file__ = filename
+    module.__dict__.update(__file__=filename, __builtins__=names)
     sys.modules[name] = module
     exec(_compiled(source, filename), module.__dict__)
     return module
+
+
+def _import_without_strategies(name: str, *rest: Any) -> Any:
+    return _Undrawn() if name.partition(".")[0] == "hypothesis" else __import__(name, *rest)
+
+
+class _Undrawn:
+    """Stands for Hypothesis and its strategies beside an answer, whatever a check module makes of them."""
+
+    def __getattr__(self, name: str) -> _Undrawn:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+    def __call__(self, *arguments: Any, **options: Any) -> _Undrawn:
+        return self
+
+    def __or__(self, other: Any) -> _Undrawn:
+        return self
 
 
 def imports_of(sources: Iterable[str]) -> list[str]:

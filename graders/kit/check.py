@@ -50,7 +50,7 @@ class Check:
     examples: ClassVar[int] = 50
     """How many scenarios a notebook draws; official grading draws more."""
     interleavings: ClassVar[int] = 0
-    """Above 0, every scenario runs under that many explored schedules, preempted inside the answer's own code."""
+    """Above 0, a scenario runs under that many explored schedules, preempted inside the answer's own code."""
     hint: ClassVar[str] = ""
     """Which part of the notebook to open after a failure."""
 
@@ -61,6 +61,10 @@ class Check:
     def judge(self, scenario: Scenario, history: History) -> None:
         """Raise Mismatch where the history breaks the property."""
         raise NotImplementedError(f"{type(self).__name__} has no judge()")
+
+    def schedules(self, scenario: Scenario) -> int:
+        """How many schedules a scenario of a check with interleavings runs under: one where nothing can race."""
+        return self.interleavings
 
     def describe(self, scenario: Scenario) -> str:
         """The scenario in words."""

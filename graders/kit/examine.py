@@ -26,8 +26,8 @@ Driver = Callable[[Sequence[Scenario], Plan], Sequence[Sequence[Recording]]]
 """Drives an answer through scenarios; the recordings of each, or of the first few of them. It raises RunnerLost."""
 
 _SHRINK_RUNS = 150
-_TOGETHER = 32
-"""The most scenarios that are driven before the first of them is judged."""
+_FIRST, _TOGETHER = 4, 32
+"""How many scenarios are driven before the first of them is judged: at first, and once some have passed."""
 _TROUBLE_WORDS = {
     "deadlock": "every call to end",
     "livelock": "every call to end",
@@ -116,12 +116,13 @@ class _Trial:
     passed: set[str] = field(default_factory=set)
 
     def first_finding(self, scenarios: Sequence[Scenario]) -> _Finding | None:
-        """What the first scenario that fails shows. The scenarios are driven in groups, small ones first."""
-        plan = Plan(seed=self.seed, schedules=self.check.interleavings)
-        ahead, together = list(scenarios), 1
+        """What the first scenario that fails shows. The scenarios are driven in groups, a small one first."""
+        ahead = list(scenarios)
         while ahead:
-            group = ahead[:together]
-            driven = self.drive(group, plan)
+            # Of interleaved scenarios each is a group: one is driven under many schedules.
+            group = ahead[: 1 if self.check.interleavings else _TOGETHER if self.passed else _FIRST]
+            schedules = self.check.schedules(group[0]) if self.check.interleavings else 0
+            driven = self.drive(group, Plan(seed=self.seed, schedules=schedules))
             for scenario, recordings in zip(group, driven, strict=False):
                 self.tried += 1
                 for recording in recordings:
@@ -129,8 +130,6 @@ class _Trial:
                         return finding
                 self.passed.add(json.dumps(scenario))
             del ahead[: len(driven)]
-            # Of interleaved scenarios each is a group: one is driven under many schedules.
-            together = 1 if self.check.interleavings else min(2 * together, _TOGETHER)
         return None
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import linecache
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,8 +20,8 @@ from shared.simulation.wording import is_library
 
 __all__ = ["Plan", "Recording", "Trouble", "play", "play_each"]
 
-_ENOUGH_EVENTS = 5_000
-"""After which a reply is sent: a message stays far below its limit."""
+_ENOUGH_EVENTS, _ENOUGH_SECONDS = 5_000, 0.1
+"""After which a reply is sent: a message stays far below its limit, and what fails slowly is not repeated for long."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def play(check: Check, answer: Any, scenario: Scenario, plan: Plan = Plan()) -> 
 def play_each(check: Check, answer: Any, scenarios: Sequence[Scenario], plan: Plan = Plan()) -> list[list[Recording]]:
     """Drive `answer` through each of `scenarios` (at least one), until there is enough to judge.
 
-    The list may be shorter than `scenarios`: it ends with the first trouble, or where it has grown long.
+    The list may be shorter than `scenarios`: it ends with the first trouble, or where it has become long.
     """
     text = ""
     world: World | None = None
@@ -78,14 +79,15 @@ def play_each(check: Check, answer: Any, scenarios: Sequence[Scenario], plan: Pl
         )
 
     played: list[list[Recording]] = []
-    events = 0
+    events, began = 0, time.monotonic()
     answers = answer if isinstance(answer, tuple) else (answer,)
     with simulation.series(program, answer=answers, preempt=bool(check.interleavings)) as run_once:
         for scenario in scenarios:
             text = json.dumps(scenario)
             played.append(_under(plan, bool(check.interleavings), recorded))
             events += sum(len(recording["history"]) for recording in played[-1])
-            if events > _ENOUGH_EVENTS or any(recording["trouble"] for recording in played[-1]):
+            long = events > _ENOUGH_EVENTS or time.monotonic() - began > _ENOUGH_SECONDS
+            if long or any(recording["trouble"] for recording in played[-1]):
                 break
     return played
 

@@ -335,17 +335,6 @@ def _count_of(schedule: Schedule) -> str:
             return f"{number} switches are enough"
 
 
-@contextlib.contextmanager
-def _fixed_random_numbers() -> Iterator[None]:
-    """The module `random` starts every run in the same state, so that a program which draws from it can be replayed."""
-    state = random.getstate()
-    random.seed(0)
-    try:
-        yield
-    finally:
-        random.setstate(state)
-
-
 def shrink_schedule(schedule: Schedule, fails: Callable[[Schedule], bool]) -> Schedule:
     """A schedule with fewer deviations that still `fails`: halves are dropped first, then single deviations."""
     steps = sorted(schedule)
@@ -370,7 +359,19 @@ class _Environment:
     def __init__(self, preemption: Preemption | None, order_tasks: bool) -> None:
         self._preemption = preemption
         self._order_tasks = order_tasks
+        self._random_state: Any = None
         self.now = 0.0
+
+    def close(self) -> None:
+        """Give the module `random` back as it was before it was seeded."""
+        if self._random_state is not None:
+            random.setstate(self._random_state)
+
+    def _seed_random(self) -> None:
+        """Every run starts with the same random numbers, so that a program which draws from them can be replayed."""
+        if self._random_state is None:
+            self._random_state = random.getstate()
+        random.seed(0)
 
     def run(
         self,
@@ -398,8 +399,9 @@ class _Environment:
         )
         if gc.get_count()[0] > _GARBAGE:
             gc.collect(1)
-        with _fixed_random_numbers() if seed_random else contextlib.nullcontext():
-            value = scheduler.execute(program)
+        if seed_random:
+            self._seed_random()
+        value = scheduler.execute(program)
         for name in scheduler.abandoned:
             warnings.warn(f"{name} would not end with its run and is left behind as a daemon thread", RuntimeWarning, 4)
         forget_executor_threads(thread.thread for thread in scheduler.threads)
@@ -434,7 +436,7 @@ def _environment(
     with _one_at_a_time, _no_garbage_collection(), contextlib.ExitStack() as stack:
         stack.enter_context(Patches((*programs, *answers)))
         preemption = stack.enter_context(Preemption(programs, answers)) if preempt else None
-        yield _Environment(preemption, order_tasks)
+        yield stack.enter_context(contextlib.closing(_Environment(preemption, order_tasks)))
 
 
 @contextlib.contextmanager

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 
 import pytest
 from counter_course import IDS, RIGHT, STUBS
+from hypothesis.strategies import SearchStrategy
 
-from graders.course import Exercise
+from graders.course import Exercise, exercises, find
 from graders.engine import Answer, Engine, Verdict
+from graders.engine.material import Material
+from graders.engine.runner import driver_module
+from graders.kit import checks_in
 
 Graded = Callable[..., Verdict]
 
@@ -226,6 +231,7 @@ HARMLESS = {
         "many = [threading.Thread(target=hold.wait) for _ in range(100)]\n"
         "[t.start() for t in many]\nhold.set()\n[t.join() for t in many]"
     ),
+    "Hypothesis": "from hypothesis import strategies\nstrategies.integers(0, 9).validate()",
     "another event loop": "import asyncio\nasyncio.run(asyncio.sleep(0))",
     "unicode": "größe = 'ünï'\nprint(größe)",
     "a server on localhost": (
@@ -240,8 +246,22 @@ HARMLESS = {
 def test_a_harmless_habit_costs_nothing(habit: str, graded: Graded) -> None:
     verdict = graded(double=f"{RIGHT['double']}\n{HARMLESS[habit]}\n")
     assert statuses(verdict) == dict.fromkeys(IDS, "passed")
-    allowed = {"much printing": ("it printed more than 1 MiB",), "exit at the end": ("double: stopped",)}
+    allowed = {
+        "much printing": ("it printed more than 1 MiB",),
+        "exit at the end": ("double: stopped",),
+        "Hypothesis": ("double: line 4 reaches for the generator of scenarios",),
+    }
     assert all(flag.startswith(allowed.get(habit, ())) for flag in verdict.flags), verdict.flags
+
+
+@pytest.mark.parametrize("name", [each.number for each in exercises() if each.checks.exists()])
+def test_every_check_module_of_the_course_drives_without_strategies(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    exercise = find(name)
+    monkeypatch.delitem(sys.modules, exercise.module, raising=False)
+    module = driver_module(exercise.checks.read_text(encoding="utf-8"), exercise.module, str(exercise.checks))
+    made = checks_in(module)
+    assert list(made) == list(Material.load(exercise).checks)
+    assert not any(isinstance(check.scenarios, SearchStrategy) for check in made.values())
 
 
 def test_what_an_answer_printed_is_kept_apart_from_the_verdict(graded: Graded) -> None:

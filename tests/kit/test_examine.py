@@ -47,6 +47,15 @@ class CountsFromManyThreads(CountsToTheTotal):
         world.record("at the end", total=counter.total)
 
 
+class RacesWhereThreadsMeet(CountsFromManyThreads):
+    """The same, where one thread alone runs under one schedule."""
+
+    always = ({"hits": 1}, {"hits": 2})
+
+    def schedules(self, scenario) -> int:
+        return self.interleavings if scenario["hits"] > 1 else 1
+
+
 class Counter:
     def __init__(self) -> None:
         self.total = 0
@@ -282,3 +291,25 @@ def test_a_check_is_named_after_its_class() -> None:
     check = CountsFromManyThreads()
     assert (check.id, check.attribute) == ("counts-from-many-threads", "counts_from_many_threads")
     assert check.title == "The counter loses no hit when threads hit it at once."
+
+
+def test_a_scenario_runs_under_the_schedules_that_the_check_gives_it() -> None:
+    check = RacesWhereThreadsMeet()
+    plans: list[tuple[int, int]] = []
+
+    def drive(scenarios, plan: Plan):
+        plans.extend((scenario["hits"], plan.schedules) for scenario in scenarios)
+        return play_each(check, LockedCounter, scenarios, plan)
+
+    assert examine(check, drive).passed
+    assert plans[:2] == [(1, 1), (2, 60)]
+    assert not examine(check, partial(play_each, check, Counter)).passed
+
+
+def test_slow_scenarios_come_back_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = CountsToTheTotal()
+    scenarios = [{"hits": 1}] * 4
+    assert len(play_each(check, Counter, scenarios)) == 4
+    monkeypatch.setattr(importlib.import_module("graders.kit.play"), "_ENOUGH_SECONDS", -1.0)
+    assert len(play_each(check, Counter, scenarios)) == 1
+    assert examine(check, partial(play_each, check, Counter)).passed
