@@ -496,19 +496,27 @@ def _overloaded(workers: int, queue_size: int, refused: int) -> dict[str, Any]:
     )
 
 
+def _too_late(workers: int, late: int) -> dict[str, Any]:
+    """Tasks after shutdown, which the pool refuses with RuntimeError: no metric has heard of them."""
+    steps = [_submit(0.0, *[2 + _SIXTEENTH] * workers), {"do": "shutdown", "at": 5.0}]
+    return _pool(workers, 2, [*steps, _submit(10.0, *[1.0] * late), _look(20.125)])
+
+
 class RefusedTasksAreOnlyRefused(_PoolCheck):
-    """A refused task counts in worker_pool_rejected_total and nowhere else."""
+    """A task refused with Saturated counts in worker_pool_rejected_total alone, one refused after shutdown nowhere."""
 
     hint = _GAUGES
     scenarios = st.builds(_overloaded, st.integers(1, 2), st.integers(1, 3), st.integers(1, 5))
     examples = 6
-    always = (_overloaded(1, 1, 1), _overloaded(2, 1, 3))
+    always = (_overloaded(1, 1, 1), _overloaded(2, 1, 3), _too_late(1, 1))
 
     def verdict(self, scenario: dict[str, Any], history: History, tasks: list[Task]) -> None:
         for seen in _looks(history):
             so_far = [task for task in tasks if task["at"] < seen.t]
             refused, waiting = len(_refused(so_far)), _waiting(so_far, seen.t)
-            why = f"{refused} of {_count(len(so_far), 'task')} were refused"
+            late = len(so_far) - refused - sum(task["accepted"] for task in so_far)
+            why = f"{refused} of {_count(len(so_far), 'task')} were refused with Saturated"
+            why += f", and {late} after shutdown" if late else ""
             seen.expect("worker_pool_rejected_total", refused, seen.value("worker_pool_rejected_total"), why)
             seen.expect("worker_pool_queue_size", waiting, seen.value("worker_pool_queue_size"), why)
             seen.expect("snapshot().queued", waiting, seen.snapshot["queued"], why)

@@ -33,6 +33,8 @@ _REQUEST = "Hint 3: the request"
 
 _ROOM = 64
 """Tasks that may wait: more than any scenario has, so none is refused."""
+_SOON = 0.5
+"""Seconds in which a task begins that finds a worker free, and submit comes back."""
 _FOREIGN = -1
 """The number of a span that this run did not begin."""
 
@@ -394,15 +396,34 @@ class TaskSpanIsChildOfItsSubmitter(Check):
         return f"{_count(scenario['workers'], 'worker')}; {under}; their submitter {does}"
 
 
+def _must_run_in_a_worker(record: _Record, name: str, at_once: bool) -> None:
+    """The task takes a second; its submitter does not. `at_once`: a worker is free for it."""
+    (place, call), (index, run) = record.calls[name], record.runs[name]
+    if call["until"] > call["t"] + _SOON:
+        raise Mismatch(
+            expected=f"submit to come back at once: {name} runs in a worker",
+            observed=f"it came back at {call['until']:g} s",
+            at=place,
+        )
+    if at_once and run["t"] > call["t"] + _SOON:
+        raise Mismatch(
+            expected=f"{name} to begin at once: a worker is free", observed=f"it began at {run['t']:g} s", at=index
+        )
+
+
 class SpanIsCurrentWhileTheTaskRuns(Check):
-    """While a function runs, its task's span is the current one, so that spans it opens are children of it."""
+    """While a function runs, in a worker, its task's span is current: spans that it opens are children of it."""
 
     hint = _TASK
     scenarios = st.fixed_dictionaries(
         {"workers": st.integers(1, 2), "tasks": st.integers(1, 4), "caller": st.booleans()}
     )
     examples = 8
-    always = ({"workers": 1, "tasks": 1, "caller": False}, {"workers": 1, "tasks": 2, "caller": True})
+    always = (
+        {"workers": 1, "tasks": 1, "caller": False},
+        {"workers": 1, "tasks": 2, "caller": True},
+        {"workers": 2, "tasks": 2, "caller": True},
+    )
 
     def drive(self, answer: Any, scenario: Any, world: World) -> None:
         stage = _Stage(answer, scenario["workers"], world)
@@ -417,6 +438,7 @@ class SpanIsCurrentWhileTheTaskRuns(Check):
         for number, name in enumerate(names, 1):
             _, span = record.only(name)
             index, run = record.runs[name]
+            _must_run_in_a_worker(record, name, number <= scenario["workers"])
             if run["sees"] != span["span"]:
                 raise Mismatch(
                     expected=f"{_named(span)} to be current while {name} runs",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
@@ -47,6 +47,7 @@ INCIDENTS = {
     "slow-stage": "the resize stage is too slow for the traffic, and p99 is 2.4 s and more",
     "slow-requests": "5 % of the requests take 3.5 s",
     "near-slo": "3 % of the requests take 0.95 s: close to the SLO, and below",
+    "slow-route": "1.5 % of the requests of one route take 3.5 s: 0.6 % of all",
     "errors-20": "20 % of the requests fail",
     "errors-2": "2 % of the requests fail",
     "traffic-x4": "four times the traffic, and all are served well",
@@ -111,7 +112,8 @@ class _DashboardCheck(Check):
             kind = "note"
             if self.light is not None:
                 colour = _expected(self.light, scenario["recording"]) if place in _INSIDE else "green"
-                kind, words = _KINDS[colour], f"{words}: {_LIGHTS[self.light]} is {colour}"
+                if colour:
+                    kind, words = _KINDS[colour], f"{words}: {_LIGHTS[self.light]} is {colour}"
             world.record(words, kind, moment=moment)["who"] = scenario["recording"] or "dashboard"
 
     def judge(self, scenario: dict[str, str], history: History) -> None:
@@ -350,9 +352,9 @@ def _steps(panel: Panel) -> str:
 
 
 def _expected(light: int, name: str) -> str:
-    """The colour of a panel of row 1 inside an incident."""
+    """The colour of a panel of row 1 inside an incident; "" where it depends on what the panel may show."""
     table: tuple[dict[str, str], ...] = (
-        {"near-slo": "yellow", "slow-requests": "red", "slow-stage": "red"},
+        {"near-slo": "yellow", "slow-requests": "red", "slow-stage": "red", "slow-route": ""},
         {"errors-2": "yellow", "errors-20": "red"},
         {"traffic-32": "yellow", "traffic-12": "red"},
     )
@@ -364,6 +366,8 @@ class _Light(_DashboardCheck):
 
     hint = _QUERIES  # steps that are wrong fail RowOneNeedsNoNumbers as well, which names the colours
     light: int
+    values: Mapping[str, tuple[tuple[float, float], ...]] = {}
+    """Between which values it lies inside an incident in which other quantities have its colour, too."""
 
     def judge_layout(self, name: str, layout: Layout) -> None:
         from shared.observability.dashboard_layout import LayoutError, colour_of, reading
@@ -381,9 +385,10 @@ class _Light(_DashboardCheck):
                 observed=_refused(panel.queries[0], error),
                 at=0,
             ) from None
+        shown = []
         for place, (_, words) in enumerate(_LOOKS):
             colour = _expected(self.light, name) if place in _INSIDE else "green"
-            expected = f"{_titled(panel)} is {colour} {words}"
+            expected = f"{_titled(panel)} is {colour or 'lit'} {words}"
             there = [(labels, values[place]) for labels, values in series if not math.isnan(values[place])]
             if len(there) != 1:
                 told = "; ".join(f"{_labels(labels)}: {_value(value)}" for labels, value in there[:3])
@@ -391,10 +396,19 @@ class _Light(_DashboardCheck):
                 raise Mismatch(expected=expected, observed=observed, at=1 + place)
             value = there[0][1]
             got = colour_of(panel.steps, value)
-            if got != colour:
+            if colour and got != colour:
                 raise Mismatch(
                     expected=expected,
                     observed=f"it is {str(got or 'without a colour')[:40]}: its value is {_value(value)}",
+                    at=1 + place,
+                )
+            shown.append(value)
+        for place in _INSIDE if name in self.values else ():
+            if not any(low <= shown[place] <= high for low, high in self.values[name]):
+                between = " or ".join(f"between {low:g} and {high:g}" for low, high in self.values[name])
+                raise Mismatch(
+                    expected=f"{_titled(panel)} to show a value {between} {_LOOKS[place][1]}",
+                    observed=f"its value is {_value(shown[place])}: another quantity, whatever its colour",
                     at=1 + place,
                 )
 
@@ -407,9 +421,10 @@ def _labels(labels: dict[str, str]) -> str:
 class LatencyTurnsWithP99(_Light):
     """The latency panel is green below the SLO, yellow close to it and red above it."""
 
-    always = _of("slow-requests", "near-slo", "slow-stage", "traffic-x4", "errors-20")
+    always = _of("slow-requests", "near-slo", "slow-stage", "slow-route", "traffic-x4", "errors-20")
     scenarios = st.sampled_from(always)
     light = 0
+    values = {"slow-requests": ((4.13, 4.87),), "slow-route": ((0.28, 0.42), (2.5, 5.0))}  # all, or the worst route
 
 
 class ErrorsTurnWithTheRatio(_Light):
@@ -418,6 +433,7 @@ class ErrorsTurnWithTheRatio(_Light):
     always = _of("errors-20", "errors-2", "traffic-x4", "slow-stage")
     scenarios = st.sampled_from(always)
     light = 1
+    values = {"errors-20": ((0.184, 0.216),)}
 
 
 class ThroughputTurnsWithTheTraffic(_Light):
@@ -426,6 +442,7 @@ class ThroughputTurnsWithTheTraffic(_Light):
     always = _of("traffic-12", "traffic-32", "traffic-x4", "errors-20")
     scenarios = st.sampled_from(always)
     light = 2
+    values = {"traffic-x4": ((184.0, 216.0),)}
 
 
 class BottleneckIsVisible(_DashboardCheck):
@@ -481,28 +498,31 @@ class CountersAreRates(_Static):
                             at=0,
                         )
                     if (bare := _bare_counter(tree)) is not None:
+                        counter, too_late = bare
+                        late = "takes the rate last: one restart looks like a fall of all counters together"
                         raise Mismatch(
-                            expected=f"{_titled(panel)} to show how fast {bare} grows",
-                            observed=f"{query.expr[:160]!r} shows the counter itself",
+                            expected=f"{_titled(panel)} to show how fast {counter} grows",
+                            observed=f"{query.expr[:160]!r} {late if too_late else 'shows the counter itself'}",
                             at=0,
                         )
 
 
-def _bare_counter(tree: Any) -> str | None:
-    """The name of a counter in `tree` of which no range is taken, also not before a sum in a subquery; None where the
-    expression subtracts an older value itself, by `offset`."""
+def _bare_counter(tree: Any) -> tuple[str, bool] | None:
+    """The name of a counter in `tree` of which no range is taken, and whether a rate comes after, by a subquery; None
+    where the expression subtracts an older value itself, by `offset`."""
     from shared.observability.promql_syntax import Range, Selector, Subquery, children
 
-    bare, shifted = [], False
-    ahead = [tree]
+    bare: list[tuple[str, bool]] = []
+    shifted = False
+    ahead = [(tree, False)]
     while ahead:
-        node = ahead.pop()
+        node, in_subquery = ahead.pop()
         if isinstance(node, Range) or (isinstance(node, Subquery) and isinstance(node.expr, Selector)):
             continue
         if isinstance(node, Selector):
             shifted |= bool(node.offset)
-            bare += [one for one in _selected(node) if _COUNTER.search(one)]
-        ahead.extend(children(node))
+            bare += [(one, in_subquery) for one in _selected(node) if _COUNTER.search(one)]
+        ahead.extend((child, in_subquery or isinstance(node, Subquery)) for child in children(node))
     return bare[0] if bare and not shifted else None
 
 

@@ -68,6 +68,15 @@ CASES = {
     "stage-saturated": _incident(
         "one stage works at 100 %, and users notice nothing", 20, "by now a warning fires, and no page"
     ),
+    "few-slow": _incident(
+        "2.6 times the normal traffic, and 0.8 % of the requests take 3.5 s", 45, "until now nothing fires"
+    ),
+    "below-thresholds": _incident(
+        "2.6 times the normal traffic, 4 % of the requests fail, and p99 is 0.97 s", 45, "until now nobody is paged"
+    ),
+    "above-thresholds": _incident(
+        "3.6 times the normal traffic, 8 % of the requests fail, and p99 is 1.3 s", 45, "by now all three fire"
+    ),
     "quiet-month": _Case(
         "30 quiet days with blips of at most two minutes, evaluated every minute",
         ((0.0, "the month begins"), (30 * _DAY, "day 30, by now nobody has been paged")),
@@ -310,10 +319,11 @@ class _FiresInTime(_RulesCheck):
         inside = [alert for alert in right if _MINUTE <= _since(alert) <= over]
         if not inside:
             others = [alert for alert in fired if 0 <= _since(alert) <= over]
-            observed = _fires(others, _after) or "none fires in the whole incident"
             labels = {"severity": self.severity, "signal": self.signal}.items()
-            if silent := [rule.alert[:60] for rule in rules.alerts if labels <= rule.labels.items()]:
-                observed += f"; {', '.join(silent[:3])} stays silent"
+            silent = [rule.alert[:60] for rule in rules.alerts if labels <= rule.labels.items()][:3]
+            observed = _fires(others, _after) or "none fires in the whole incident"
+            if silent:
+                observed = f"{', '.join(silent)} stays silent; {'of the others, ' if others else ''}{observed}"
             raise Mismatch(expected=expected, observed=observed, at=3)
         first = inside[0]
         if _since(first) > deadline:
@@ -382,6 +392,53 @@ class SaturationWarnsAndNeverPages(_FiresInTime):
                     at=0,
                 )
         super().judge_alerts(name, rules, fired)
+
+
+class ThresholdsAreKept(_RulesCheck):
+    """Just below the thresholds nobody is paged and no alert on traffic fires; just above them all three fire."""
+
+    hint = _RATIO
+    always = _of("few-slow", "below-thresholds", "above-thresholds")
+    scenarios = st.sampled_from(always)
+    told = (
+        ("critical", "latency", "slow-requests"),
+        ("critical", "errors", "errors-20"),
+        ("warning", "traffic", "traffic-x4"),
+    )
+
+    def judge(self, scenario: dict[str, str], history: History) -> None:
+        super().judge(scenario, history)
+        name, text = scenario["recording"], _text(history[0])
+        inside = _beginning_inside(text, name)
+        if name != "above-thresholds":
+            for alert in inside:
+                if alert.labels.get("severity") == "critical" or alert.labels.get("signal") == "traffic":
+                    raise Mismatch(expected="no page, and no alert on traffic", observed=_fires([alert], _after), at=3)
+            return
+        for severity, signal, larger in self.told:
+            if _with_labels(inside, severity, signal):
+                continue
+            # What fires in no incident at all fails the check of that incident, which says more.
+            if there := _with_labels(_beginning_inside(text, larger), severity, signal):
+                others = _fires(inside, _after)
+                raise Mismatch(
+                    expected=f"an alert with severity {severity} and signal {signal} in these 45 min",
+                    observed=f"{_title(there[0])} stays silent" + (f"; {others}" if others else ""),
+                    at=3,
+                )
+
+
+def _beginning_inside(text: str, name: str) -> list[Alert]:
+    """What begins to fire in an incident. What fired before is no news, whatever made it fire."""
+    fired, over = _fired(text, name), CASES[name].moments[3][0]
+    assert not isinstance(fired, str)
+    return [alert for alert in fired if 0 <= _since(alert) <= over]
+
+
+def _with_labels(alerts: Iterable[Alert], severity: str, signal: str) -> list[Alert]:
+    return [
+        alert for alert in alerts if (alert.labels.get("severity"), alert.labels.get("signal")) == (severity, signal)
+    ]
 
 
 class QuietDaysPageNobody(_RulesCheck):

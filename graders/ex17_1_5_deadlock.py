@@ -430,6 +430,8 @@ def _step_in_words(step: Step) -> str:
 class _CallsCheck(Check):
     """Makes the calls of a scenario on one `DB` with one `Cache`. Every call is one event."""
 
+    stuck_hint = _LOCKS
+
     def drive(self, answer: Any, scenario: dict[str, Any], world: World) -> None:
         cache_type, db_type = answer
         rows = _Rows(scenario["rows"], world, scenario["takes"])
@@ -592,8 +594,13 @@ def _twice_after_update(value: Any) -> dict[str, Any]:
     return _calls({"a": 1, "b": 1}, before=[["update", "a", value], ["get", "a"], ["get", "a"]])
 
 
+def _after_set(value: Any) -> dict[str, Any]:
+    """What is put in is what the table holds: which of the two a get should give is nobody's question."""
+    return _calls({"a": 1, "b": value}, before=[["set", "b", value], ["get", "a"], ["get", "b"]])
+
+
 class SecondGetReadsNoRow(_CallsCheck):
-    """Once a get has returned, another get of the same key reads no row, until that key is updated."""
+    """Once a get has returned, or a set, another get of the same key reads no row, until that key is updated."""
 
     hint = _LOCKS
     scenarios = st.one_of(
@@ -603,6 +610,7 @@ class SecondGetReadsNoRow(_CallsCheck):
             st.lists(st.sampled_from([["update", "b", 2], ["get", "b"], ["query", "b"]]), max_size=3),
         ),
         st.builds(_twice_after_update, st.sampled_from([2, 0, "", False])),
+        st.builds(_after_set, st.sampled_from([2, 0, "", False])),
     )
     examples = 12
     always = (
@@ -612,9 +620,12 @@ class SecondGetReadsNoRow(_CallsCheck):
         _twice(1, [["update", "b", 2]]),
         _twice_after_update(2),
         _twice_after_update(0),
+        _after_set(1),
     )
 
     def judge_calls(self, scenario: dict[str, Any], history: History) -> None:
+        if any(step[0] == "set" for step in scenario["before"]):
+            _must_see(scenario, history)
         _reads_once(history)
 
 
@@ -623,7 +634,7 @@ def _reads_once(history: History) -> None:
     last = history[-1]
     if last["reads"]:
         raise Mismatch(
-            expected=f"the second {last['what']} to read no row",
+            expected=f"the last {last['what']} to read no row",
             observed=f"it read {_count(last['reads'], 'row')}",
             at=len(history) - 1,
         )

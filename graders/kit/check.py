@@ -27,14 +27,16 @@ History = list[Event]
 class Mismatch(Exception):
     """A history that breaks the property: what was expected, what was observed, and the event where they part.
 
-    `at` is an index into the history, or None where no single event shows it. All words are for the learner.
+    `at` is an index into the history, or None where no single event shows it. `hint` is the part of the notebook to
+    open where the check's own fits another mistake. All words are for the learner.
     """
 
-    def __init__(self, *, expected: str, observed: str, at: int | None = None) -> None:
+    def __init__(self, *, expected: str, observed: str, at: int | None = None, hint: str = "") -> None:
         super().__init__(f"expected {expected}; observed {observed}")
         self.expected = expected
         self.observed = observed
         self.at = at
+        self.hint = hint
 
 
 class Check:
@@ -53,6 +55,8 @@ class Check:
     """Above 0, a scenario runs under that many explored schedules, preempted inside the answer's own code."""
     hint: ClassVar[str] = ""
     """Which part of the notebook to open after a failure."""
+    stuck_hint: ClassVar[str] = ""
+    """The same where calls do not end, if that is another part."""
 
     def drive(self, answer: Any, scenario: Scenario, world: World) -> None:
         """Do to `answer` what the scenario says, and leave what happened in `world.history`."""

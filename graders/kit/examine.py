@@ -222,7 +222,8 @@ def _finding(check: Check, scenario: Scenario, recording: Recording) -> _Finding
         where = f" ({'; '.join(trouble['where'])})" if trouble["where"] else ""
         at = len(recording["history"]) - 1 if recording["history"] else None
         expected = _TROUBLE_WORDS.get(kind, _TROUBLE_WORDS["error"])
-        mismatch = Mismatch(expected=expected, observed=trouble["message"] + where, at=at)
+        hint = check.stuck_hint if kind in ("deadlock", "livelock", "hang") else ""
+        mismatch = Mismatch(expected=expected, observed=trouble["message"] + where, at=at, hint=hint)
         return _Finding("error" if kind == "error" else "failed", scenario, recording, mismatch)
     try:
         check.judge(scenario, recording["history"])
@@ -270,7 +271,7 @@ def _card(check: Check, finding: _Finding) -> Card:
         observed=finding.mismatch.observed,
         at=finding.mismatch.at,
         history=finding.recording["history"],
-        hint=check.hint,
+        hint=finding.mismatch.hint or check.hint,
         switches=len(finding.recording["schedule"]),
     )
 

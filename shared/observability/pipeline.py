@@ -15,7 +15,7 @@ import argparse
 import math
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -61,13 +61,14 @@ _ON_PATH = tuple(stage for stage in STAGES if stage.user_waits)
 
 @dataclass(frozen=True)
 class Disturbance:
-    """What differs from normal: `traffic` times as many clients; a share `slow` of the requests whose upload takes
-    about `slow_seconds` (which holds no worker); `errors` per type as shares of the requests; `stage_seconds` per
-    image in some stages."""
+    """What differs from normal: `traffic` times as many clients; a share `slow` of the requests (of `slow_route`, or of
+    all) whose upload takes about `slow_seconds` (which holds no worker); `errors` per type as shares of the requests;
+    `stage_seconds` per image in some stages."""
 
     traffic: float = 1.0
     slow: float = 0.0
     slow_seconds: float = 3.5
+    slow_route: str | None = None
     errors: dict[str, float] = field(default_factory=dict)
     stage_seconds: dict[str, float] = field(default_factory=dict)
 
@@ -110,18 +111,7 @@ def plans() -> Iterator[Plan]:
         ("traffic-12", "Traffic falls to 12 requests a second", Disturbance(traffic=0.24)),
     ]
     for index, (name, title, disturbance) in enumerate(incidents):
-        start = night + index * week
-        begin, end = 480, 480 + 90
-        yield Plan(
-            name,
-            title,
-            30,
-            start,
-            end + 180 + 1,
-            start + 30 * begin,
-            start + 30 * end,
-            [(begin + 1, end + 1, disturbance)],
-        )
+        yield _incident(name, title, night + index * week, disturbance)
     start = night + len(incidents) * week
     yield Plan("healthy", "A quiet night", 30, start, 750)
     start += week
@@ -152,7 +142,28 @@ def plans() -> Iterator[Plan]:
             "worker_pool_rejected_total": ((600, 750),),
         },
     )
-    yield _quiet_month(start + week)
+    start += week
+    yield _quiet_month(start)
+    start += 6 * week
+    busy = "With 2.6 times the traffic,"
+    few = Disturbance(traffic=2.6, slow=0.008)
+    below = Disturbance(2.6, 0.03, 0.95, errors={"db": 0.03, "timeout": 0.007, "decode": 0.003})
+    above = Disturbance(3.6, 0.03, 1.3, errors={"db": 0.06, "timeout": 0.014, "decode": 0.006})
+    yield _incident("few-slow", f"{busy} 0.8 % of the requests take 3.5 s", start, few)
+    yield _incident("below-thresholds", f"{busy} 4 % of the requests fail, and p99 is 0.97 s", start + week, below)
+    yield _incident(
+        "above-thresholds", "With 3.6 times the traffic, 8 % fail, and p99 is 1.3 s", start + 2 * week, above
+    )
+    one = Disturbance(slow=0.015, slow_route="/full")
+    yield _incident("slow-route", "1.5 % of the requests of one route take 3.5 s", start + 3 * week, one)
+
+
+def _incident(name: str, title: str, start: int, disturbance: Disturbance) -> Plan:
+    """45 minutes after four quiet hours, and an hour and a half after it."""
+    begin, end = 480, 480 + 90
+    return Plan(
+        name, title, 30, start, end + 180 + 1, start + 30 * begin, start + 30 * end, [(begin + 1, end + 1, disturbance)]
+    )
 
 
 def _quiet_month(start: int) -> Plan:
@@ -305,7 +316,8 @@ def _publish_requests(
     for route, (share, median) in ROUTES.items():
         answered = random.poisson(load.served * share * table.interval)
         refused = random.poisson(load.rejected * share * table.interval)
-        buckets, middles = _histogram(random, answered, median, load.wait, state, states)
+        here = [one if one.slow_route in (None, route) else replace(one, slow=0.0) for one in states]
+        buckets, middles = _histogram(random, answered, median, load.wait, state, here)
         buckets[0] += refused
         failures[route] = _divide(random, answered, chances)[:-1]
         failures[route][ERRORS.index("timeout")] += refused
@@ -363,7 +375,8 @@ def _answer_seconds(state: Disturbance) -> float:
     """The mean time of an answer that waits in no queue, in seconds."""
     usual = sum(share * median for share, median in ROUTES.values()) * math.exp(_SPREAD**2 / 2)
     extra = sum(max(0.0, state.stage_seconds.get(stage.name, 0.0) - stage.seconds) for stage in _ON_PATH)
-    return (usual + extra) * (1 - state.slow) + state.slow_seconds * state.slow
+    slow = state.slow * (1.0 if state.slow_route is None else ROUTES[state.slow_route][0])
+    return (usual + extra) * (1 - slow) + state.slow_seconds * slow
 
 
 def _queue_length(load: np.ndarray, workers: int) -> np.ndarray:

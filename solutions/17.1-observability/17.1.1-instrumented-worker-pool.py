@@ -200,9 +200,10 @@ print(f"from a log-linear window:  {recent.quantile(0.99, now=1.0) * 1000:.2f} m
 #
 # - No other labels. A series that is not there reads 0.
 # - The duration is the run time of `fn` alone, without the wait. Failed tasks have one, cancelled ones have none.
-# - At rest all is exact, and the sum of `tasks_total` is accepted − queued. A refused task is in `rejected_total` and nowhere else.
+# - At rest all is exact, and the sum of `tasks_total` is accepted − queued. A refused task is in `rejected_total` and nowhere else; one that comes
+#   after shutdown is in no metric at all.
 # - Everything is recorded *before* the task's Future resolves: whoever has the outcome finds it counted. (A task that is cancelled
-#   must be counted when the pool is at rest again.)
+#   must be counted when the pool is at rest again. When it gives its place in the queue back is not tested.)
 #
 # **`snapshot()`**
 # - `queued`, `active`, `idle`: active + idle = workers, always, and nothing is negative. While tasks are starting, `queued` may read up to `queue_size + workers`.

@@ -342,7 +342,7 @@ compare_with_reference(find_deadlock)
 #
 # **`Cache(db)`** sets `db.cache = self`: that is how an update finds it. (Each `DB` in the checks has one `Cache`, made before any call.)
 # - `get(key)` returns the value of the key, or None where there is no row.
-# - `set(key, value)` puts a value in. Your `update` may use it, or not.
+# - `set(key, value)` puts a value in, and the next `get` of that key reads no row. Your `update` may use it, or not.
 #
 # **Fresh.** A `get` (or `query`) that *starts after* an `update` has *returned* sees that update, or a later one. What overlaps an update may be old or new. When
 # several updates of a key overlap, any may be the last; but later gets see what the table holds.

@@ -206,6 +206,10 @@ FIGURES = {
     "near-slo": ((0.9, 1.0), NO_ERRORS, NORMAL),
     "traffic-32": (WELL, NO_ERRORS, (26, 39)),
     "traffic-12": (WELL, NO_ERRORS, (8, 20)),
+    "few-slow": ((0.2, 0.45), NO_ERRORS, (120, 140)),
+    "below-thresholds": ((0.9, 1.0), (0.035, 0.045), (120, 140)),
+    "above-thresholds": ((1.2, 1.4), (0.07, 0.09), (165, 195)),
+    "slow-route": (WELL, NO_ERRORS, NORMAL),
 }
 
 

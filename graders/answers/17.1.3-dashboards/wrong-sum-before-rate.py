@@ -1,6 +1,7 @@
 # wrong: adds counters up before it takes the rate, so that a restart of one is a fall of all
 # fails: counters-are-rates
 # says: 'Throughput' to show how fast requests_total grows
+# says: takes the rate last
 
 # %% solution="dashboard"
 def build_dashboard() -> Dashboard:

@@ -1,5 +1,5 @@
 # wrong: `for: 8 min` is no duration of Prometheus
-# fails: prometheus-takes-the-rules, latency-pages-in-time, many-errors-page-in-time, few-errors-warn-only, traffic-warns-in-time, saturation-warns-and-never-pages, quiet-days-page-nobody, nothing-to-see-fires-nothing, alerts-resolve
+# fails: prometheus-takes-the-rules, latency-pages-in-time, many-errors-page-in-time, few-errors-warn-only, traffic-warns-in-time, saturation-warns-and-never-pages, quiet-days-page-nobody, nothing-to-see-fires-nothing, alerts-resolve, thresholds-are-kept
 # says: is not a duration
 
 # %% solution="alert-rules"

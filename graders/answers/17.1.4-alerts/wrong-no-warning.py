@@ -1,5 +1,5 @@
 # wrong: errors have a page and no warning
-# fails: few-errors-warn-only
+# fails: few-errors-warn-only, thresholds-are-kept
 # says: severity warning and signal errors
 
 # %% solution="alert-rules"

@@ -1,5 +1,5 @@
 # wrong: the page has the threshold of the warning
-# fails: few-errors-warn-only
+# fails: few-errors-warn-only, thresholds-are-kept
 # says: nobody to be paged
 
 # %% solution="alert-rules"
