@@ -11,7 +11,7 @@ from html import escape
 from typing import Any
 
 from graders.kit.check import Event, History
-from graders.kit.timeline import timeline_svg
+from graders.kit.timeline import moment, timeline_svg
 from shared.palette import COLOURS
 
 __all__ = ["Card"]
@@ -65,9 +65,11 @@ class Card:
         """For a terminal: lines of at most 96 characters, wrapped."""
         lines = [f"✗ {self.title}", ""]
         for label, words in self.rows:
-            lines += textwrap.wrap(
-                words, _WIDTH, initial_indent=f"  {label:<14}", subsequent_indent=" " * 16, break_long_words=False
-            )
+            for number, line in enumerate(words.splitlines()):
+                begin = " " * 16 if number else f"  {label:<14}"
+                lines += textwrap.wrap(
+                    line.strip(), _WIDTH, initial_indent=begin, subsequent_indent=" " * 16, break_long_words=False
+                )
         if self.history:
             lines += ["", "  what happened:", *(f"  {'>>' if here else '  '}  {line}" for here, line in self._story())]
         return "\n".join(lines)
@@ -98,7 +100,7 @@ class Card:
         return self.at is not None and 0 <= self.at < len(self.history)
 
     def _moment(self, event: Event) -> str:
-        return f"{event.get('t', 0):.6g} s, {event.get('who', '')}: {event.get('what', '')}"
+        return f"{moment(event.get('t', 0))}, {event.get('who', '')}: {event.get('what', '')}"
 
     def _story(self) -> list[tuple[bool, str]]:
         """The events around the one where things part, a line each, and whether a line is that one."""
@@ -108,7 +110,9 @@ class Card:
         lines = [(False, f"… {first} earlier events")] if first else []
         for index in range(first, last):
             event = self.history[index]
-            line = f"{event.get('t', 0):>9.3f} s  {event.get('who', '')}: {event.get('what', '')}{_ending(event)}"
+            instant = event.get("t", 0)
+            when = f"{instant:.3f} s" if instant < 1000 else moment(instant)
+            line = f"{when:>11}  {event.get('who', '')}: {event.get('what', '')}{_ending(event)}"
             lines.append((pointed and index == at, line))
         if last < len(self.history):
             lines.append((False, f"… {len(self.history) - last} later events"))
@@ -143,4 +147,4 @@ _TH = (
     "padding:.15em 1.2em .15em 0;border:0;"
     "background:transparent;color:var(--jp-content-font-color2,#555)"
 )
-_TD = "text-align:left;vertical-align:top;padding:.15em 0;border:0;background:transparent;white-space:normal"
+_TD = "text-align:left;vertical-align:top;padding:.15em 0;border:0;background:transparent;white-space:pre-line"

@@ -10,15 +10,27 @@ from html import escape
 from graders.kit.check import Event, History
 from shared.palette import COLOURS
 
-__all__ = ["timeline_svg"]
+__all__ = ["moment", "timeline_svg"]
 
 _MAX_EVENTS = 36
+_LONG = 10_000.0
 _LANE = 30
 _SLOT = 22
 _TOP, _LEFT, _BOTTOM = 14, 96, 26
 _MARK = COLOURS["failed"]
 _INK = "var(--jp-content-font-color1,#1b1b1b)"
 _FAINT = "var(--jp-border-color2,#d9d9d9)"
+
+
+def moment(seconds: float) -> str:
+    """An instant in words: seconds, and from 10,000 of them on days, hours and minutes."""
+    if abs(seconds) < _LONG:
+        return f"{seconds:.6g} s"
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    days, hours = divmod(hours, 24)
+    parts = [f"{number} {unit}" for number, unit in ((days, "d"), (hours, "h"), (minutes, "min")) if number]
+    return " ".join([*parts, *([f"{rest:.4g} s"] if rest >= 0.001 else [])])
 
 
 def timeline_svg(history: History, at: int | None = None) -> str:
@@ -69,16 +81,16 @@ def _columns(events: History) -> tuple[list[float], list[float], list[tuple[floa
     left: dict[float, float] = {}
     labels = []
     x, last_label = float(_LEFT), -1e9
-    for moment in sorted(moments):
-        left[moment] = x
-        label = f"{moment:.6g} s"
+    for instant in sorted(moments):
+        left[instant] = x
+        label = moment(instant)
         if x - last_label > 7 * len(label):
             labels.append((x, label))
             last_label = x
-        for index in moments[moment]:
+        for index in moments[instant]:
             starts[index] = x
             x += _SLOT
-        if not moments[moment]:
+        if not moments[instant]:
             x += _SLOT
     ends = [
         left[_time(event, "until")] if _time(event, "until") > _time(event, "t") else start
@@ -109,7 +121,7 @@ def _mark(event: Event, start: float, end: float, y: float) -> str:
 
 def _words(event: Event) -> str:
     ending = f", raised {event['error']}" if event.get("outcome") == "raised" else ""
-    return f"{_time(event, 't'):.6g} s: {event.get('what', '')}{ending}"
+    return f"{moment(_time(event, 't'))}: {event.get('what', '')}{ending}"
 
 
 def _alt(events: History, first: int, at: int | None) -> str:

@@ -59,10 +59,12 @@ def creation_site(depth: int) -> tuple[tuple[str, int] | None, bool]:
 
 
 def place(at: tuple[str, int] | None) -> str:
-    """`pool.py:12`, or in a notebook `cell line 12`."""
+    """`pool.py:12`, or in a notebook `cell line 12`, or while an answer is graded `cell find-deadlock, line 12`."""
     if at is None:
         return "unknown place"
     filename, line = at
+    if filename.startswith("<cell "):
+        return f"{filename[1:-1]}, line {line}"
     if "ipykernel_" in filename or filename.startswith("<ipython"):
         return f"cell line {line}"
     return f"{os.path.basename(filename)}:{line}"
@@ -237,6 +239,8 @@ def _sentence(thread: dict[str, Any], threads: tuple[dict[str, Any], ...]) -> st
         return f"{thread['name']} is ready at {thread['at']}"
     holds = dict.fromkeys(thread["holds"])
     held = f"holds {' and '.join(holds)}, " if holds else ""
+    if thread["waits_for"] is None and thread["at"] == place(None):
+        return f"{thread['name']} {held}waits outside the code under test"
     if thread["waits_for"] is None:
         return f"{thread['name']} {held}waits in {thread['operation']} at {thread['at']}"
     by = thread["held_by"]
