@@ -12,6 +12,7 @@ import pytest
 import yaml
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from graders.course import COURSE_ROOT
@@ -83,6 +84,15 @@ def test_the_pinned_versions_are_the_installed_ones():
     for name, pin in pins().items():
         if pin.marker is None or pin.marker.evaluate():
             assert pin.specifier.contains(versions[name], prereleases=True), name
+
+
+def test_every_pin_takes_the_oldest_python_that_the_project_takes():
+    """Systems keep the first releases of a Python: Debian 12 has 3.11.2."""
+    oldest = SpecifierSet(project()["requires-python"])
+    first = f"{next(iter(oldest)).version}.0"
+    for distribution in installed():
+        wanted = SpecifierSet(distribution.metadata["Requires-Python"] or "")
+        assert wanted.contains(first), f"{distribution.name} {distribution.version} asks for Python {wanted}"
 
 
 def test_conda_lists_the_same_names_and_bounds_and_three_of_its_own():
