@@ -40,7 +40,7 @@ if TYPE_CHECKING:  # importing the notebook libraries costs two seconds, which a
 
 __all__ = ["Difference", "build", "golden", "kernel_environment", "orphans", "read_source", "release", "run_cells"]
 
-MARK = "# NBVAL_CHECK_OUTPUT"
+_KEPT = "nbval-check-output"
 CELL_SECONDS = 120
 _BEGIN, _END = "### BEGIN SOLUTION", "### END SOLUTION"
 _COMPILE = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
@@ -276,8 +276,9 @@ def _notebook_cell(cell: Cell, cell_id: str) -> NotebookNode:
     if cell.kind == "markdown":
         made = v4.new_markdown_cell(_with_figures(cell.source))
     else:
-        marked = cell.options.get("golden") and MARK not in cell.source
-        made = v4.new_code_cell(f"{MARK}\n{cell.source}" if marked else cell.source)
+        made = v4.new_code_cell(cell.source)
+        if cell.options.get("golden"):
+            made.metadata["tags"] = [_KEPT]
     made.id = cell_id
     if cell.role != "plain":
         made.metadata["nbgrader"] = _nbgrader(cell)

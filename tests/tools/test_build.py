@@ -68,7 +68,7 @@ def test_only_golden_cells_keep_outputs_and_their_count_is_real(built: Exercise)
     kept = notebook["worked-case"]
     assert kept.outputs[0].text.endswith("42\n")
     assert kept.execution_count == 2
-    assert "# NBVAL_CHECK_OUTPUT" in kept.source
+    assert kept.metadata.tags == ["nbval-check-output"] and "NBVAL" not in kept.source
     others = [cell for name, cell in notebook.items() if name != "worked-case" and cell.cell_type == "code"]
     assert all(not cell.outputs and cell.execution_count is None for cell in others)
 
