@@ -37,7 +37,7 @@ def submitted(tmp_path: Path) -> Callable[..., Path]:
 
 
 # The wall clock is generous: tests share a machine. What waits for ever has limits of its own.
-SMALL = Limits(check_seconds=0.5, answer_seconds=0.9, start_seconds=0.6, wall_factor=60.0, memory=256 << 20)
+SMALL = Limits(check_seconds=1.0, answer_seconds=1.8, start_seconds=0.6, wall_factor=60.0, memory=256 << 20)
 IMPATIENT = replace(SMALL, wall_factor=1.0)
 
 

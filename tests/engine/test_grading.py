@@ -113,7 +113,7 @@ def test_the_module_that_is_asked_for_cannot_be_imported(graded: Graded) -> None
 
 
 ENDS: dict[str, tuple[str, str, str]] = {
-    "an infinite loop": ("while True:\n        pass", "timeout", "still computing after the 0.5 s"),
+    "an infinite loop": ("while True:\n        pass", "timeout", "still computing after the 1 s"),
     "os._exit": ("import os\n    os._exit(3)", "crashed", "ended its own process (exit code 3)"),
     "an abort": ("import os\n    os.abort()", "crashed", "its process ended by SIG"),
     "a segmentation fault": ("import ctypes\n    ctypes.string_at(0)", "crashed", "SIGSEGV"),
@@ -206,7 +206,7 @@ def test_all_checks_together_have_a_budget(engine: Engine, exercise: Exercise) -
     slow = "class Counter:\n    def __init__(self):\n        while True:\n            pass\n"
     verdict = engine.grade(exercise, Answer(RIGHT | {"counter": slow}))
     assert statuses(verdict) == dict.fromkeys(IDS, "timeout")
-    assert "the 0.9 s for all checks of this answer were used up" in message(verdict)
+    assert "the 1.8 s for all checks of this answer were used up" in message(verdict)
 
 
 HARMLESS = {

@@ -125,8 +125,12 @@ def test_an_interrupt_stops_the_run_and_restores_everything() -> None:
         while True:
             pass
 
-    with pytest.raises(KeyboardInterrupt):
-        run(program, preempt=False)
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(program, preempt=False)
+    finally:
+        signal.signal(signal.SIGINT, usual)
     after = global_state()
     for name in before:
         assert after[name] == before[name], name

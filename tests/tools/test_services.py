@@ -48,7 +48,7 @@ def test_without_promtool_a_replay_says_how_to_get_it(nothing_installed: None, t
 def test_an_unknown_recording_is_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([option, "helthy"])
-    assert "there is no recording 'helthy'; there are errors-2" in capsys.readouterr().err
+    assert "there is no recording 'helthy'; there are above-thresholds, " in capsys.readouterr().err
 
 
 def test_a_recording_is_moved_by_whole_intervals_to_end_now() -> None:
