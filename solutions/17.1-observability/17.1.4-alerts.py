@@ -325,6 +325,7 @@ check.alerts_resolve(rules)
 # | "has been firing since … before the incident" | the condition is always true: `increase` is not per second, `histogram_quantile(99, …)` |
 # | pages in the quiet month, "firing for 1 min" | `for` is shorter than window + blip |
 # | "nobody to be paged" | the 5 % of the page, or a cause with severity critical |
+# | "no page, and no alert on traffic", with 2.6 times the traffic | a threshold below the table's, or a count per second where the table has a share |
 # | "is never resolved" | `max_over_time`, a counter without `rate`, a long `keep_firing_for` |
 
 # %% [markdown] id="break-it-intro"
