@@ -446,6 +446,13 @@ class SpanIsCurrentWhileTheTaskRuns(Check):
                     at=index,
                 )
             _must_have_parent(record, record.only(f"inside_{number}"), span["span"], "the task that opened it")
+            beside = sum(other["t"] <= run["t"] < other["until"] for _, other in record.runs.values())
+            if beside > scenario["workers"]:
+                raise Mismatch(
+                    expected=f"at most {_count(scenario['workers'], 'task')} to run at once, one in each worker",
+                    observed=f"{beside} run when {name} begins",
+                    at=index,
+                )
 
     def describe(self, scenario: Any) -> str:
         under = "under a caller's span" if scenario["caller"] else "under no span"

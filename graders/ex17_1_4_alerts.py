@@ -69,10 +69,14 @@ CASES = {
         "one stage works at 100 %, and users notice nothing", 20, "by now a warning fires, and no page"
     ),
     "few-slow": _incident(
-        "2.6 times the normal traffic, and 0.8 % of the requests take 3.5 s", 45, "until now nothing fires"
+        "2.6 times the normal traffic, and 0.8 % of the requests take 3.5 s",
+        45,
+        "until now no page, and no alert on traffic",
     ),
     "below-thresholds": _incident(
-        "2.6 times the normal traffic, 4 % of the requests fail, and p99 is 0.97 s", 45, "until now nobody is paged"
+        "2.6 times the normal traffic, 4 % of the requests fail, and p99 is 0.97 s",
+        45,
+        "until now no page, and no alert on traffic",
     ),
     "above-thresholds": _incident(
         "3.6 times the normal traffic, 8 % of the requests fail, and p99 is 1.3 s", 45, "by now all three fire"

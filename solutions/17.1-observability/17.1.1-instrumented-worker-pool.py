@@ -211,7 +211,7 @@ print(f"from a log-linear window:  {recent.quantile(0.99, now=1.0) * 1000:.2f} m
 # - `failed_5m`: tasks that raised in the last 300 s. `rejecting`: a task was refused in the last 60 s.
 # - The edges of these windows may be off by 1 s.
 #
-# **Always:** all of this holds for any number of callers, workers and scrapes at once.
+# **Always:** all of this holds for any number of callers, workers and scrapes at once. Scrapes and `snapshot()` also work after shutdown.
 
 # %% solution="instrumented-worker-pool"
 class InstrumentedWorkerPool:

@@ -178,7 +178,7 @@ contextvars.copy_context().run(logged_request)
 # These are all the rules; the checks test nothing else.
 #
 # **`TracedWorkerPool(workers, queue_size, tracer)`**, with `submit(fn, *args) -> Future` and `shutdown(wait=True)`
-# - `submit` comes back without waiting for the task. As many tasks as there are `workers` run side by side, in threads of the pool.
+# - `submit` comes back without waiting for the task. As many tasks as there are `workers` run side by side, and no more, in threads of the pool.
 # - Exactly one span per task, made by `tracer`, named `fn.__name__`.
 # - It is a child of the span that is current *at submit*. None is current: it is a root.
 # - It is the current span while `fn` runs, so that spans which `fn` opens are children of it. It may begin at submit or in the worker.

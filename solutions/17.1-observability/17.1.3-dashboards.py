@@ -151,12 +151,12 @@ dashboard_playground()
 #
 # **Row 1** is of type `stat` or `gauge`: one query, one value each. Steps are absolute and named "green", "yellow", "red", the stat's colour mode is
 # `background`. A value that equals a step has reached it.
-# - p99, in seconds, of all requests or of the worst route (percentiles have no mean): yellow from somewhere in 0.4 to 0.9, red from 1.0.
+# - p99, in seconds, of all requests or of the worst route, but no mean of percentiles: yellow from somewhere in 0.4 to 0.9, red from 1.0.
 # - Failed requests ÷ requests, a ratio (0.05 is 5 %): yellow from 0.01, red from 0.05.
 # - Requests per second: red below 25, yellow from 25, green from 40.
 #
-# The lights are looked at 10 minutes before an incident, 20 and 40 minutes into it, and 20 minutes after it. Windows up to 15 minutes are good for that. A light has the right
-# colour, and in the large incidents the right value, too, within 8 %: a share of something else may turn red just as well.
+# The lights are looked at 10 minutes before an incident, 20 and 40 minutes into it, and 20 minutes after it. Windows up to 15 minutes are good for that. In each, the colour
+# must be right. In the largest incidents the value must be right as well, within 8 %.
 #
 # **Rows 2 to 4**
 # - The queue panel shows one series per stage. The workers panel shows both metrics.
