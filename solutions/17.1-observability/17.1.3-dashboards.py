@@ -155,7 +155,7 @@ dashboard_playground()
 # - Failed requests ÷ requests, a ratio (0.05 is 5 %): yellow from 0.01, red from 0.05.
 # - Requests per second: red below 25, yellow from 25, green from 40.
 #
-# The lights are looked at 10 minutes before an incident, 20 and 40 minutes into it, and 20 minutes after it. Windows up to 15 minutes are good for that. In each, the colour
+# The lights are looked at 10 minutes before an incident, 20 and 40 minutes into it, and 20 minutes after it. Windows up to 15 minutes are good for that. At each look the colour
 # must be right. In the largest incidents the value must be right as well, within 8 %.
 #
 # **Rows 2 to 4**
